@@ -1,0 +1,1 @@
+"""Lead scoring: which leads should sales call first, how sure are we, and why?"""

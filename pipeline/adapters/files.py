@@ -1,0 +1,90 @@
+"""The one atomic writer, its readers, and hashes. A file is either the old one or the new one, never half of either."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+#: Rows per row group: tables are written sorted by key in groups, so that later work can go group by group.
+ROW_GROUP = 100_000
+
+
+def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Write through a temporary file in the same folder, flush it to disk, then rename it over `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    write_atomic(path, lambda file: _ignore(file.write(content)))
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """JSON with sorted keys and no NaN, so that equal content is equal bytes."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """CSV of a result table; floats with 17 significant digits where needed, so that they read back unchanged."""
+    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def write_table(path: Path, frame: pd.DataFrame | Iterable[pd.DataFrame]) -> None:
+    """Parquet without timestamps or library names in it, in row groups; an iterable of frames is written as it comes."""
+    frames = [frame] if isinstance(frame, pd.DataFrame) else frame
+
+    def write(file: IO[bytes]) -> None:
+        writer: pq.ParquetWriter | None = None
+        for part in frames:
+            table = pa.Table.from_pandas(part, preserve_index=False).replace_schema_metadata(None)
+            if writer is None:
+                writer = pq.ParquetWriter(file, table.schema, compression="zstd", coerce_timestamps="us")
+            writer.write_table(table.cast(writer.schema), row_group_size=ROW_GROUP)
+        if writer is None:
+            raise ValueError("write_table needs at least one frame, an empty one included")
+        writer.close()
+
+    write_atomic(path, write)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Parquet as pandas: text as `str`, times as naive UTC `datetime64[us]`."""
+    return pd.read_parquet(path)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """Hash of one file, or of a folder: of the sorted list of its files' relative paths and hashes, byte code left out."""
+    if path.is_dir():
+        inside = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+        parts = (f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n" for file in inside)
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _ignore(_: object) -> None:
+    """A writer returns nothing; `file.write` returns a count."""

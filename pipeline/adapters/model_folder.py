@@ -1,0 +1,134 @@
+"""The scorer as a folder: code and data, loadable by MLflow as it stands, the same bytes every time.
+
+MLflow's own `save_model` writes a clock time and a random id; this writes the same format by hand. The code goes under a
+name made from the content's hash, so that two versions load in one process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+
+import pipeline.scorer
+from pipeline.adapters import files
+from pipeline.scorer import ScorerError
+from pipeline.scorer.calibration import Calibration, Interval
+from pipeline.scorer.margin import Margin
+from pipeline.scorer.model import FORMAT, OUTPUT, content, verify, version_of
+
+#: What a serving environment needs; `xgboost-cpu` of the same version serves as well and is smaller.
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "xgboost")
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}.0"
+OUTPUT_TYPES = {"as_of": "datetime"} | {
+    name: "double" for name in ("score", "probability", "interval_low", "interval_high", "base")
+}
+
+
+def write(
+    folder: Path,
+    *,
+    spec: dict[str, Any],
+    margin: Margin,
+    level: float,
+    calibration: Calibration,
+    interval: Interval,
+    tiers: list[dict[str, Any]],
+) -> str:
+    """Write a model folder into the empty `folder`; returns its version."""
+    data, code = folder / "data", folder / "code" / "scorer"
+    document, blobs = margin.files()
+    files.write_json(data / "spec.json", spec)
+    files.write_json(data / "margin.json", document)
+    for name, blob in blobs.items():
+        files.write_bytes(data / name, blob)
+    files.write_json(
+        data / "calibration.json",
+        {
+            "level": level,
+            "calibration": vars(calibration),
+            "interval": vars(interval),
+            "tiers": tiers,
+        },
+    )
+    code.mkdir(parents=True)
+    for source in sorted(Path(pipeline.scorer.__file__).parent.glob("*.py")):
+        shutil.copyfile(source, code / source.name)
+    version = version_of(spec["contract"], content(folder))
+    module = f"scorer_{version.rsplit('-', 1)[1]}"
+    code.rename(code.with_name(module))
+    files.write_json(data / "manifest.json", {"format": FORMAT, "version": version, "files": content(folder)})
+    _describe(folder, module, spec)
+    return version
+
+
+def _describe(folder: Path, module: str, spec: dict[str, Any]) -> None:
+    """MLmodel and the environment files, as `mlflow.pyfunc` reads them."""
+    wanted = ["lead_id", "created_at", "as_of", *(column["name"] for column in spec["profile"])]
+    optional = [*spec["names"], *(fact["column"] for fact in spec["facts"]), "converted_at", "lost_at"]
+    inputs = [*dict.fromkeys([*wanted, *optional]), "activities", "changes"]
+    # Typed columns refuse an integer where a number is meant, and an empty column; the scorer checks every value itself.
+    signature = {
+        "inputs": json.dumps([{"type": "any", "name": name, "required": False} for name in inputs]),
+        "outputs": json.dumps(
+            [{"type": OUTPUT_TYPES.get(name, "string"), "name": name, "required": False} for name in OUTPUT]
+        ),
+        "params": None,
+    }
+    model = {
+        "flavors": {
+            "python_function": {
+                "code": "code",
+                "data": "data",
+                "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
+                "loader_module": module,
+                "python_version": PYTHON,
+            }
+        },
+        "mlflow_version": metadata.version("mlflow"),
+        "signature": signature,
+    }
+    requirements = [f"{name}=={metadata.version(name)}" for name in REQUIREMENTS]
+    conda = {
+        "channels": ["conda-forge"],
+        "dependencies": [f"python={PYTHON}", "pip", {"pip": requirements}],
+        "name": "mlflow-env",
+    }
+    environment = {"python": PYTHON, "build_dependencies": ["pip"], "dependencies": ["-r requirements.txt"]}
+    files.write_text(folder / "MLmodel", yaml.safe_dump(model, sort_keys=True, width=1_000_000))
+    files.write_text(folder / "conda.yaml", yaml.safe_dump(conda))
+    files.write_text(folder / "python_env.yaml", yaml.safe_dump(environment))
+    files.write_text(folder / "requirements.txt", "\n".join(requirements) + "\n")
+
+
+def load(folder: Path) -> Any:
+    """The scorer of a model folder, run by the code that the folder carries, after its hashes have been verified.
+
+    Raises:
+        ScorerError: the folder is incomplete or altered.
+    """
+    version = verify(folder)
+    return _module(folder, f"scorer_{version.rsplit('-', 1)[1]}").Scorer.load(folder)
+
+
+def _module(folder: Path, name: str) -> ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
+    if not (folder / "code" / name / "__init__.py").is_file():
+        raise ScorerError(f"{folder}: carries no code named {name}.")
+    before = sys.dont_write_bytecode
+    # Byte code written beside the source would no longer be what was made.
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(folder / "code"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(folder / "code"))
+        sys.dont_write_bytecode = before

@@ -1,0 +1,153 @@
+"""A stage's view of the world: verified inputs, outputs that replace the old ones only after success, one lock."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pandas as pd
+
+from pipeline import params as params_module
+from pipeline import process
+from pipeline.adapters import files
+from pipeline.errors import ArtefactError
+from pipeline.params import Params
+from pipeline.paths import Workspace, catalogue, find_root
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Stage:
+    """Handed to a stage's `run`. Names are those of the catalogue: `<stage>/<file>`.
+
+    Inputs are checked against the manifest that their stage wrote. Outputs go to a folder beside the stage's own and move
+    into place, manifest last, when `run` has returned; after an error they are removed and the old ones stand.
+    """
+
+    def __init__(self, name: str, workspace: Workspace, params: Params) -> None:
+        self.name = name
+        self.workspace = workspace
+        self.params = params
+        self.log: logging.Logger = process.configure_logging(name)
+        self.folder_path = workspace.stage(name)
+        self._staging = self.folder_path / ".new"
+        self._written: list[str] = []
+        self._manifests: dict[str, dict[str, str]] = {}
+
+    # Inputs
+
+    def table(self, name: str) -> pd.DataFrame:
+        return files.read_table(self.path(name))
+
+    def csv(self, name: str) -> pd.DataFrame:
+        return pd.read_csv(self.path(name))
+
+    def json(self, name: str) -> Any:
+        return files.read_json(self.path(name))
+
+    def path(self, name: str) -> Path:
+        """Path of an input file or folder, verified.
+
+        Raises:
+            ArtefactError: it is missing, or differs from what its stage wrote.
+        """
+        artefact = catalogue[name]
+        path = self.workspace.path(name)
+        manifest = self._manifests.get(artefact.stage)
+        if manifest is None:
+            source = self.workspace.path(f"{artefact.stage}/manifest.json")
+            if not source.is_file():
+                raise ArtefactError(f"{source} is missing; run `dvc repro {artefact.stage}` first.")
+            manifest = self._manifests[artefact.stage] = files.read_json(source)
+        if not path.exists() or files.sha256(path) != manifest.get(artefact.file):
+            raise ArtefactError(
+                f"{path} is missing or is not what stage {artefact.stage} wrote; run `dvc repro -f {artefact.stage}`."
+            )
+        return path
+
+    # Outputs
+
+    def save_table(self, name: str, frame: pd.DataFrame | Iterable[pd.DataFrame]) -> None:
+        files.write_table(self._new(name), frame)
+
+    def save_csv(self, name: str, frame: pd.DataFrame) -> None:
+        files.write_csv(self._new(name), frame)
+
+    def save_json(self, name: str, content: Any) -> None:
+        files.write_json(self._new(name), content)
+
+    def save_figure(self, name: str, figure: Figure) -> None:
+        """PNG without a clock time or library version in it."""
+        files.write_atomic(
+            self._new(name), lambda file: figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+        )
+
+    def new_folder(self, name: str) -> Path:
+        """An empty folder that becomes the artefact `name` when the stage succeeds."""
+        path = self._new(name)
+        path.mkdir(parents=True)
+        return path
+
+    def _new(self, name: str) -> Path:
+        artefact = catalogue[name]
+        if artefact.stage != self.name:
+            raise KeyError(f"stage {self.name} does not make {name}")
+        if artefact.file in self._written:
+            raise ValueError(f"stage {self.name} writes {name} twice")
+        self._written.append(artefact.file)
+        return self._staging / artefact.file
+
+    # The act
+
+    def execute(self, run: Callable[[Stage], None]) -> None:
+        """Run a stage under its lock and replace its outputs after success.
+
+        Raises:
+            ArtefactError: another process writes this stage's folder, or the stage left out an artefact it owns.
+        """
+        self.folder_path.mkdir(parents=True, exist_ok=True)
+        process.seed_everything(self.params.run.seed)
+        with open(self.folder_path / ".lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ArtefactError(
+                    f"{self.folder_path} is being written by another process; wait for it or end it, then try again."
+                ) from None
+            shutil.rmtree(self._staging, ignore_errors=True)
+            self._staging.mkdir()
+            try:
+                run(self)
+                self._replace()
+            finally:
+                shutil.rmtree(self._staging, ignore_errors=True)
+
+    def _replace(self) -> None:
+        owned = {artefact.file for artefact in catalogue.values() if artefact.stage == self.name} - {"manifest.json"}
+        if missing := sorted(owned - set(self._written)):
+            raise ArtefactError(f"stage {self.name} did not make {', '.join(missing)}, which the catalogue promises.")
+        manifest = {file: files.sha256(self._staging / file) for file in sorted(owned)}
+        (self.folder_path / "manifest.json").unlink(missing_ok=True)
+        for file in sorted(owned):
+            target = self.folder_path / file
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(self._staging / file, target)
+        files.write_json(self.folder_path / "manifest.json", manifest)
+
+
+def main(name: str, run: Callable[[Stage], None]) -> NoReturn:
+    """Entry point of a stage process: `python -m pipeline.stages.<name>`, from anywhere inside the project."""
+
+    def act() -> None:
+        workspace = Workspace(find_root(Path.cwd()))
+        Stage(name, workspace, params_module.load(workspace.params)).execute(run)
+
+    sys.exit(process.exit_code(act))

@@ -1,0 +1,56 @@
+"""Optuna studies in `mlruns/optuna.db`, under the hash of what they depend on: a killed search resumes, a changed input
+starts anew."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import optuna
+
+import pipeline.scorer
+import pipeline.scoring
+from pipeline.adapters import files, tracking
+from pipeline.params import Tune
+from pipeline.paths import Workspace
+from pipeline.scoring.search import Trial
+
+
+def inputs_hash(snapshots: Path, params: Tune, seed: int) -> str:
+    """Hash of the train snapshots' file, the settings, the seed, the libraries, and the code that fits and judges."""
+    parts = {
+        "snapshots": files.sha256(snapshots),
+        "params": params.model_dump(mode="json"),
+        "seed": seed,
+        "libraries": {name: metadata.version(name) for name in ("numpy", "optuna", "scikit-learn", "xgboost")},
+        "code": {
+            f"{package.__name__}.{file.stem}": files.sha256(file)
+            for package in (pipeline.scorer, pipeline.scoring)
+            for file in sorted(Path(str(package.__file__)).parent.glob("*.py"))
+            if file.stem in ("fit", "search", "margin", "features", "calibration")
+        },
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def open_study(workspace: Workspace, name: str) -> optuna.Study:
+    """The study of that name, with the trials an earlier process finished."""
+    logging.getLogger("optuna").setLevel(logging.WARNING)
+    workspace.mlruns.mkdir(exist_ok=True)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{workspace.mlruns / 'optuna.db'}")
+    return optuna.create_study(study_name=name, storage=storage, load_if_exists=True, direction="minimize")
+
+
+def trial_log(workspace: Workspace, contract: str, study: str, params: Tune) -> Callable[[int, Trial], None]:
+    """A function that logs each finished trial as a live MLflow run under the study's own run."""
+    log = tracking.TrialLog(tracking.open_store(workspace), contract)
+    log.start(study, params.model_dump(mode="json"))
+
+    def report(number: int, trial: Trial) -> None:
+        log.trial(number, {"family": trial.family} | trial.settings.model_dump(), trial.loss, "COMPLETE")
+
+    return report

@@ -1,0 +1,51 @@
+"""The error tree. Each class has an exit code, so that a failed job can be told apart without its log.
+
+    LeadScoringError            1   base of everything this package raises on purpose
+    ├── ParamsError             2   params.yaml or a command's options
+    ├── ContractError           3   a contract in data/contracts/
+    ├── SourceError             4   a source file: missing, wrong hash, unreadable, wrong columns
+    ├── ValidationFailed        5   too many rows refused or quarantined
+    ├── ArtefactError           6   a stage's input is missing, changed behind its manifest, or being written
+    ├── NotEnoughData           7   no matured snapshots, or a split without both outcomes
+    ├── RegistryError           8   MLflow: no such version, the alias moved, nothing approved
+    └── ScorerError             9   a scorer folder that is incomplete, altered or of another format
+
+A candidate that the gate refuses is a recorded decision, not an error.
+
+Messages are whole sentences: what was seen, what is allowed, what to do. They name files, lines, columns and keys, never
+a lead's values.
+"""
+
+
+class LeadScoringError(Exception):
+    """Base class; `exit_code` is the process's exit status."""
+
+    exit_code = 1
+
+
+class ParamsError(LeadScoringError):
+    exit_code = 2
+
+
+class ContractError(LeadScoringError):
+    exit_code = 3
+
+
+class SourceError(LeadScoringError):
+    exit_code = 4
+
+
+class ValidationFailed(LeadScoringError):
+    exit_code = 5
+
+
+class ArtefactError(LeadScoringError):
+    exit_code = 6
+
+
+class NotEnoughData(LeadScoringError):
+    exit_code = 7
+
+
+class RegistryError(LeadScoringError):
+    exit_code = 8

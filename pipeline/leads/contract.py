@@ -1,0 +1,375 @@
+"""A contract describes one data source: tables, keys, times, outcome, and for every column its role, criterion, known-at.
+
+A contract is one YAML file in `data/contracts/`; `contract_version: 1` covers every key here, and later keys are optional
+additions. The schema is closed: an unknown key is an error. `resolve` turns a contract into the form that stages read from
+`data/ingest/contract.json`: criteria filled in, and for every column whether it enters the model and, if not, why.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import ContractError
+from pipeline.params import problems
+
+Group = Literal["fit", "engagement"]
+Role = Literal["feature", "identifier", "personal", "outcome", "ignored"]
+KnownAt = Literal["creation", "over_time", "outcome", "unknown"]
+Type = Literal["number", "integer", "category", "boolean", "timestamp", "text"]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+#: Facts that the scorer derives from a personal column; see `pipeline/scorer/facts.py`.
+Fact = Literal["work_email", "present"]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class File(Part):
+    """One source file: a path under `data/raw/` or a URL, optionally a member of a zip there.
+
+    `sha256` is the hash of the file as fetched (of the zip, where `member` is set); required for URLs.
+    """
+
+    path: Name | None = None
+    url: Annotated[str, Field(pattern=r"^(https?|file)://")] | None = None
+    member: Name | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    format: Literal["csv", "parquet"] = "csv"
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    missing: list[str] = [""]
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.url is None):
+            raise ValueError("name either `path` (under data/raw/) or `url`")
+        if self.url is not None and self.sha256 is None:
+            raise ValueError("a url needs `sha256`, the hash of the file as fetched")
+        return self
+
+
+class Source(Part):
+    """Where the tables come from. `demo` is the built-in CRM log; `files` reads one file per table."""
+
+    kind: Literal["demo", "files"]
+    leads: File | None = None
+    activities: File | None = None
+    changes: File | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.kind == "files") != (self.leads is not None):
+            raise ValueError("`kind: files` needs `leads`; `kind: demo` takes no files")
+        return self
+
+
+class Calendar(Part):
+    """Columns that date a row without a year; the year follows from the row order (a month that falls starts a new year)."""
+
+    month: Name
+    day: Name | None = None
+    first_year: Annotated[int, Field(ge=1900, le=2200)]
+
+
+class Time(Part):
+    """The time axis leads are split along.
+
+    `column`: a creation timestamp. `row_order`: rows stand in time order, `calendar` dates them. `none`: no time axis, the
+    split is random and marked as such.
+    """
+
+    kind: Literal["column", "row_order", "none"]
+    column: Name | None = None
+    calendar: Calendar | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.kind == "column") != (self.column is not None):
+            raise ValueError("`column` goes with `kind: column`, and only with it")
+        if self.calendar is not None and self.kind != "row_order":
+            raise ValueError("`calendar` goes with `kind: row_order`")
+        return self
+
+
+class Outcome(Part):
+    """What counts as a conversion.
+
+    `dates`: `converted_at` (and `lost_at`) hold the moment, missing while open; a snapshot is labelled 1 if the lead converts
+    within `horizon_days` after the as-of date. `flag`: `column` equals `positive`, decided at once (`horizon_days: 0`).
+    """
+
+    kind: Literal["dates", "flag"]
+    horizon_days: Annotated[int, Field(ge=0, le=3650)]
+    converted_at: Name | None = None
+    lost_at: Name | None = None
+    column: Name | None = None
+    positive: Name | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.kind == "dates":
+            if self.converted_at is None or self.column is not None or self.positive is not None:
+                raise ValueError("`kind: dates` needs `converted_at` and takes neither `column` nor `positive`")
+            if self.horizon_days == 0:
+                raise ValueError("`kind: dates` needs `horizon_days` of at least 1")
+        elif self.column is None or self.positive is None or self.converted_at is not None or self.lost_at is not None:
+            raise ValueError("`kind: flag` needs `column` and `positive`, and takes no dates")
+        elif self.horizon_days != 0:
+            raise ValueError("`kind: flag` is decided at once: `horizon_days: 0`")
+        return self
+
+
+class Column(Part):
+    """One column of the leads table.
+
+    `known_at`: `creation` (fixed from the start), `over_time` (changes; usable only with a changes table that records it),
+    `outcome` (filled in with or after it), `unknown`. Only `feature` columns known at creation, or over time with their
+    changes, enter the model.
+    """
+
+    role: Role
+    type: Type = "text"
+    known_at: KnownAt = "unknown"
+    criterion: Name | None = None
+    group: Group = "fit"
+    unit: str | None = None
+    min: float | None = None
+    max: float | None = None
+    values: list[str] | None = None
+    required: bool = False
+    unique: bool = False
+    not_before: Name | None = None
+    not_with: Name | None = None
+    missing: list[str] = []
+    format: str | None = None
+    facts: list[Fact] = []
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.role == "feature" and self.type in ("text", "timestamp"):
+            raise ValueError("a feature is a number, integer, category or boolean")
+        if (self.min is not None or self.max is not None) and self.type not in ("number", "integer"):
+            raise ValueError("`min` and `max` go with numbers")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("`min` must not exceed `max`")
+        if self.values is not None and self.type not in ("category", "boolean"):
+            raise ValueError("`values` go with categories")
+        if self.facts and self.role != "personal":
+            raise ValueError("`facts` are derived from personal columns")
+        if self.not_before is not None and self.type != "timestamp":
+            raise ValueError("`not_before` goes with timestamps")
+        if self.format is not None and self.type != "timestamp":
+            raise ValueError("`format` goes with timestamps")
+        return self
+
+
+class Kind(Part):
+    """One kind of activity and the criterion a sales person would call it."""
+
+    criterion: Name | None = None
+    group: Group = "engagement"
+
+
+class Activities(Part):
+    """Activities: one row each, joined to a lead by `lead`. Kinds not listed are refused at validation."""
+
+    key: Name | None = None
+    lead: Name
+    kind: Name
+    happened_at: Name
+    recorded_at: Name
+    kinds: Annotated[dict[Name, Kind], Field(min_length=1)]
+
+
+class Changes(Part):
+    """Changes of lead columns: which column, when recorded, from which value to which."""
+
+    lead: Name
+    column: Name
+    recorded_at: Name
+    old_value: Name
+    new_value: Name
+
+
+class Contract(Part):
+    contract_version: Literal[1]
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    description: Annotated[str, Field(min_length=1)]
+    source: Source
+    key: Name | Literal["row_number"]
+    time: Time
+    outcome: Outcome
+    columns: Annotated[dict[Name, Column], Field(min_length=1)]
+    activities: Activities | None = None
+    changes: Changes | None = None
+
+    @model_validator(mode="after")
+    def _references(self) -> Self:
+        faults = []
+
+        def known(name: str | None, key: str, *, role: Role | None = None, type_: Type | None = None) -> None:
+            if name is None:
+                return
+            column = self.columns.get(name)
+            if column is None:
+                faults.append(f"{key} names `{name}`, which is not among `columns`")
+            elif role is not None and column.role != role:
+                faults.append(f"{key} names `{name}`, whose role must be `{role}`, not `{column.role}`")
+            elif type_ is not None and column.type != type_:
+                faults.append(f"{key} names `{name}`, whose type must be `{type_}`, not `{column.type}`")
+
+        if self.key != "row_number":
+            known(self.key, "key", role="identifier")
+        known(self.time.column, "time.column", type_="timestamp")
+        if self.time.calendar is not None:
+            known(self.time.calendar.month, "time.calendar.month")
+            known(self.time.calendar.day, "time.calendar.day")
+        known(self.outcome.converted_at, "outcome.converted_at", role="outcome", type_="timestamp")
+        known(self.outcome.lost_at, "outcome.lost_at", role="outcome", type_="timestamp")
+        known(self.outcome.column, "outcome.column", role="outcome")
+        for name, column in self.columns.items():
+            known(column.not_before, f"columns.{name}.not_before", type_="timestamp")
+            known(column.not_with, f"columns.{name}.not_with")
+        if self.outcome.kind == "dates" and self.time.kind != "column":
+            faults.append("outcome.kind `dates` needs time.kind `column`: a horizon is counted from a creation time")
+        if self.activities is not None and self.outcome.kind == "flag":
+            faults.append("activities need outcome.kind `dates`: an outcome decided at once leaves no time for them")
+        if self.source.kind == "files":
+            for table in ("activities", "changes"):
+                if (getattr(self, table) is None) != (getattr(self.source, table) is None):
+                    faults.append(f"`{table}` and `source.{table}` go together")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+
+#: Names that every table carries after `ingest`, whatever the source calls them. `ROW` is the 1-based row of the source.
+LEAD_KEY = "lead_id"
+CREATED_AT = "created_at"
+CONVERTED_AT = "converted_at"
+LOST_AT = "lost_at"
+CONVERTED = "converted"
+ROW = "row"
+
+#: Columns of the ingested activities and changes tables, in order.
+ACTIVITY_COLUMNS = ["activity_id", LEAD_KEY, "kind", "happened_at", "recorded_at"]
+CHANGE_COLUMNS = [LEAD_KEY, "column", "recorded_at", "old_value", "new_value"]
+
+
+def fact_name(column: str, fact: Fact) -> str:
+    """Name of a derived fact: `has_work_email` from any e-mail column, `has_phone` from the presence of `phone`."""
+    return "has_work_email" if fact == "work_email" else f"has_{column}"
+
+
+class Resolved(Part):
+    """A contract as stages read it: the source's own description plus what follows from it.
+
+    `names`: source name -> name after `ingest`, for every column but the personal ones, which `ingest` leaves behind.
+    `features`: columns that enter the model, as `name -> (criterion, group)`; personal columns enter only as derived facts
+    (`fact_name`). `excluded`: every other column with the reason it stays out. `tracked`: features whose changes are kept.
+    """
+
+    contract: Contract
+    names: dict[str, str]
+    features: dict[str, tuple[str, Group]]
+    excluded: dict[str, str]
+    tracked: list[str]
+
+    @property
+    def name(self) -> str:
+        return self.contract.name
+
+
+def parse(content: object, *, file: str) -> Contract:
+    """Check the content of one contract file.
+
+    Raises:
+        ContractError: every unknown key, wrong value and dangling reference, listed at once.
+    """
+    try:
+        return Contract.model_validate(content)
+    except ValidationError as fault:
+        raise ContractError(problems(fault, file)) from None
+
+
+def resolve(contract: Contract) -> Resolved:
+    """Decide for every column whether it enters the model, under which criterion, and if not, why.
+
+    Raises:
+        ContractError: nothing is left to learn from, or one criterion stands in two groups.
+    """
+    features: dict[str, tuple[str, Group]] = {}
+    excluded: dict[str, str] = {}
+    tracked: list[str] = []
+    for name, column in contract.columns.items():
+        reason = _why_not(column, has_changes=contract.changes is not None)
+        if reason is None:
+            features[name] = (column.criterion or name, column.group)
+            if column.known_at == "over_time":
+                tracked.append(name)
+        else:
+            excluded[name] = column.reason or reason
+        for fact in column.facts:
+            features[fact_name(name, fact)] = (column.criterion or fact_name(name, fact), column.group)
+
+    groups: dict[str, str] = {}
+    kinds = contract.activities.kinds if contract.activities else {}
+    named = list(features.values()) + [(kind.criterion or name, kind.group) for name, kind in kinds.items()]
+    for criterion, group in named:
+        if groups.setdefault(criterion, group) != group:
+            raise ContractError(f"contract {contract.name}: criterion `{criterion}` stands in both groups; give it one.")
+    if not named:
+        raise ContractError(f"contract {contract.name}: no column and no activity may enter the model; nothing to learn from.")
+    return Resolved(contract=contract, names=_names(contract), features=features, excluded=excluded, tracked=tracked)
+
+
+def _names(contract: Contract) -> dict[str, str]:
+    """Source name -> name after `ingest`; personal columns are left out."""
+    canonical = {
+        contract.key: LEAD_KEY,
+        contract.time.column: CREATED_AT,
+        contract.outcome.converted_at: CONVERTED_AT,
+        contract.outcome.lost_at: LOST_AT,
+        contract.outcome.column: CONVERTED,
+    }
+    names = {
+        name: canonical.get(name, name) for name, column in contract.columns.items() if column.role != "personal"
+    }
+    made = [fact_name(name, fact) for name, column in contract.columns.items() for fact in column.facts]
+    reserved = {LEAD_KEY, CREATED_AT, CONVERTED_AT, LOST_AT, CONVERTED, ROW, "as_of", "label", "split"}
+    after = list(names.values()) + made
+    twice = sorted({name for name in after if after.count(name) > 1})
+    taken = sorted(name for name, new in names.items() if name == new and name in reserved and name not in canonical)
+    if twice or taken:
+        raise ContractError(
+            f"contract {contract.name}: columns {', '.join(twice + taken)} clash with names that every table carries after "
+            f"ingest ({', '.join(sorted(reserved))}); rename them in the source."
+        )
+    return names
+
+
+def _why_not(column: Column, *, has_changes: bool) -> str | None:
+    """The reason a column stays out of the model, or None where it may enter."""
+    if column.role != "feature":
+        return f"role is {column.role}"
+    if column.known_at == "outcome":
+        return "known only with the outcome"
+    if column.known_at == "unknown":
+        return "not known when its value becomes known"
+    if column.known_at == "over_time" and not has_changes:
+        return "changes over time, and the source has no record of its changes"
+    return None
+
+
+def describe(resolved: Resolved) -> dict[str, Any]:
+    """The resolved contract as plain data for `data/ingest/contract.json`."""
+    return resolved.model_dump(mode="json")
+
+
+def restore(content: object) -> Resolved:
+    """Read back what `describe` wrote."""
+    return Resolved.model_validate(content, strict=False)

@@ -1,0 +1,234 @@
+"""params.yaml as frozen types: one class per section, one section per stage.
+
+Unknown keys are refused, every range is checked, and nothing has a default here: params.yaml is the only place a number
+lives. DVC tracks the same keys, so a changed value reruns exactly the stages that read it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import ParamsError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Family = Literal["logistic", "xgboost"]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: closed, strict about types, and frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Run(Section):
+    """What every stage shares."""
+
+    contract: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    threads: Annotated[int, Field(ge=1, le=256)]
+
+
+class Demo(Section):
+    """Size of the built-in CRM log."""
+
+    leads: Annotated[int, Field(ge=200)]
+    months: Annotated[int, Field(ge=6, le=60)]
+    dirty_share: Annotated[float, Field(ge=0, le=0.1)]
+
+
+class Ingest(Section):
+    max_file_mib: Positive
+    demo: Demo
+
+
+class Validate(Section):
+    max_refused_share: Share
+
+
+class Featurize(Section):
+    """Snapshots, their ages and windows, and the splits in time."""
+
+    ages_days: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    windows_days: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    train_share: Annotated[float, Field(gt=0, lt=1)]
+    calibrate_share: Annotated[float, Field(gt=0, lt=1)]
+    time_proof_samples: Positive
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.train_share + self.calibrate_share >= 1:
+            raise ValueError("train_share + calibrate_share must stay below 1: the rest is the test window")
+        for name, days in (("ages_days", self.ages_days), ("windows_days", self.windows_days)):
+            if sorted(set(days)) != days:
+                raise ValueError(f"{name} must rise and hold no value twice")
+        return self
+
+
+Range = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
+Number = Annotated[float, Field(gt=0)]
+
+
+class LogisticSettings(Section):
+    """Settings of one logistic trial: bins per number, and the inverse strength of the ridge penalty."""
+
+    bins: Annotated[int, Field(ge=1, le=50)]
+    c: Number
+
+
+class XGBoostSettings(Section):
+    """Settings of one XGBoost trial, under XGBoost's own names."""
+
+    max_depth: Annotated[int, Field(ge=1, le=12)]
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    min_child_weight: Number
+    subsample: Annotated[float, Field(gt=0, le=1)]
+    colsample_bytree: Annotated[float, Field(gt=0, le=1)]
+    reg_lambda: Number
+
+
+class LogisticSpace(Section):
+    """Where the logistic search begins, and the ranges it draws from."""
+
+    first: LogisticSettings
+    bins: Range
+    c: Range
+
+
+class XGBoostSpace(Section):
+    """Where the XGBoost search begins, and the ranges it draws from."""
+
+    first: XGBoostSettings
+    max_depth: Range
+    learning_rate: Range
+    min_child_weight: Range
+    subsample: Range
+    colsample_bytree: Range
+    reg_lambda: Range
+    max_rounds: Positive
+    early_stopping_rounds: Positive
+
+
+class Tune(Section):
+    """The search: how many trials per family, judged on how many forward-in-time folds, over which settings."""
+
+    trials: Annotated[dict[Family, Positive], Field(min_length=1)]
+    folds: Annotated[int, Field(ge=2, le=10)]
+    first_fold_share: Annotated[float, Field(gt=0, lt=1)]
+    members_per_family: Annotated[int, Field(ge=1, le=10)]
+    blend_steps: Positive
+    logistic: LogisticSpace
+    xgboost: XGBoostSpace
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        for family, space in (("logistic", self.logistic), ("xgboost", self.xgboost)):
+            for name, bounds in space.model_dump().items():
+                if isinstance(bounds, list) and bounds[0] > bounds[1]:
+                    raise ValueError(f"{family}.{name}: the lower end comes first")
+        return self
+
+
+class Train(Section):
+    """How the settings found become members of the margin."""
+
+    base_rows: Positive
+
+
+class Calibrate(Section):
+    """Choice of calibrator, reliability bins, the interval, and where tiers begin."""
+
+    calibrators: Annotated[list[Literal["none", "intercept", "sigmoid"]], Field(min_length=1)]
+    bins: Annotated[int, Field(ge=2, le=50)]
+    interval_level: Annotated[float, Field(gt=0.5, lt=1)]
+    tiers: dict[str, Share]
+
+    @model_validator(mode="after")
+    def _tiers(self) -> Self:
+        shares = list(self.tiers.values())
+        if not shares or sorted(set(shares)) != shares or shares[-1] != 1.0:
+            raise ValueError("tiers must name rising top shares of the leads, the last one 1.0")
+        return self
+
+
+class Explain(Section):
+    sample_rows: Positive
+    waterfalls: Annotated[int, Field(ge=1, le=20)]
+    reasons: Positive
+
+
+class Evaluate(Section):
+    bins: Annotated[int, Field(ge=2, le=50)]
+    bootstrap_samples: Annotated[int, Field(ge=50)]
+    interval_level: Annotated[float, Field(gt=0.5, lt=1)]
+    slice_min_rows: Positive
+
+
+class Register(Section):
+    """Limits of the gate."""
+
+    max_calibration_error: Share
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    bootstrap_samples: Annotated[int, Field(ge=50)]
+    min_test_conversions: Positive
+
+
+class Params(Section):
+    run: Run
+    ingest: Ingest
+    validate_: Annotated[Validate, Field(alias="validate")]
+    featurize: Featurize
+    tune: Tune
+    train: Train
+    calibrate: Calibrate
+    explain: Explain
+    evaluate: Evaluate
+    register_: Annotated[Register, Field(alias="register")]
+
+
+def problems(error: ValidationError, file: str) -> str:
+    """Every fault of a checked YAML file, one line each: `file: key: what is wrong`."""
+    lines = []
+    for fault in error.errors(include_url=False, include_context=False):
+        key = ".".join(str(part) for part in fault["loc"]) or "(the whole file)"
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            message = "unknown key; remove it or correct its spelling"
+        elif fault["type"] == "missing":
+            message = "key is missing; every value is stated in this file"
+        lines.append(f"{file}: {key}: {message}")
+    return "\n".join(lines)
+
+
+def load_yaml(path: Path, error: type[ParamsError] | type[Exception]) -> object:
+    """Parse one YAML file; raise `error` with the place of the fault."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise error(f"{path}: no such file.") from None
+    except UnicodeDecodeError as fault:
+        raise error(f"{path}: not UTF-8 text (byte {fault.start}).") from None
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as fault:
+        mark = getattr(fault, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        raise error(f"{path}{place}: not valid YAML: {getattr(fault, 'problem', fault)}.") from None
+
+
+def load(path: Path) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        ParamsError: the file is missing, is not YAML, or holds an unknown, missing or out-of-range value; every fault
+            is listed at once.
+    """
+    content = load_yaml(path, ParamsError)
+    try:
+        return Params.model_validate(content)
+    except ValidationError as fault:
+        raise ParamsError(problems(fault, str(path))) from None

@@ -1,0 +1,195 @@
+"""The margin: log-odds as a sum, base + one term per feature + the current level.
+
+Members are fitted models with exact additive contributions; the margin is their weighted sum. Each contribution is
+centred on its mean over the training snapshots, so that the base is the average margin of the training snapshots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xgboost as xgb
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Features as a float matrix for trees: numbers as they are, categories as the index of their training level.
+
+    A value not seen in training is missing, on purpose: left to itself XGBoost scores it as another level.
+    """
+
+    names: list[str]
+    levels: dict[str, list[str]]
+
+    @classmethod
+    def fit(cls, features: pd.DataFrame) -> Encoder:
+        """Learn the levels of every `str` column, sorted."""
+        levels = {
+            name: sorted(features[name].dropna().unique().tolist())
+            for name in features.columns
+            if not pd.api.types.is_numeric_dtype(features[name])
+        }
+        return cls(names=list(features.columns), levels=levels)
+
+    @property
+    def feature_types(self) -> list[str]:
+        return ["c" if name in self.levels else "q" for name in self.names]
+
+    def matrix(self, features: pd.DataFrame) -> np.ndarray:
+        """Float64 array of shape (n_rows, n_features); NaN where missing or unseen."""
+        result = np.empty((len(features), len(self.names)))
+        for k, name in enumerate(self.names):
+            if name in self.levels:
+                code = pd.Index(self.levels[name], dtype=object).get_indexer(features[name].astype(object))
+                result[:, k] = np.where(code < 0, np.nan, code)
+            else:
+                result[:, k] = features[name].to_numpy(dtype="float64")
+        return result
+
+    def unseen(self, features: pd.DataFrame) -> dict[str, np.ndarray]:
+        """Per category column: True where a value is present but was not seen in training."""
+        return {
+            name: (features[name].notna() & ~features[name].isin(levels)).to_numpy() for name, levels in self.levels.items()
+        }
+
+    def data(self) -> dict[str, Any]:
+        return {"names": self.names, "levels": self.levels}
+
+
+@dataclass(frozen=True)
+class LogisticMember:
+    """Logistic regression as a lookup: per feature a weight per bin or level, and a slope on the standardised value.
+
+    `terms[name]` holds, for a number: `edges` (rising), `weights` (one per bin, len(edges) + 1), `mean`, `scale`, `slope`
+    and `limit` (standardised values are clipped to +-limit); for a category: `weights` per level in the encoder's order. `missing`
+    is the weight of a missing or unseen value.
+    """
+
+    encoder: Encoder
+    intercept: float
+    terms: dict[str, dict[str, Any]]
+    kind = "logistic"
+
+    def contributions(self, matrix: np.ndarray) -> tuple[float, np.ndarray]:
+        """Bias and contributions in log-odds, shape (n_rows, n_features), not centred."""
+        result = np.empty(matrix.shape)
+        for k, name in enumerate(self.encoder.names):
+            term, value = self.terms[name], matrix[:, k]
+            missing = np.isnan(value)
+            known = np.where(missing, 0.0, value)
+            weights = np.asarray(term["weights"], dtype="float64")
+            if name in self.encoder.levels:
+                part = weights[known.astype("int64")] if len(weights) else np.zeros(len(value))
+            else:
+                standard = np.clip((known - term["mean"]) / term["scale"], -term["limit"], term["limit"])
+                part = weights[np.searchsorted(term["edges"], known, side="right")] + term["slope"] * standard
+            result[:, k] = np.where(missing, term["missing"], part)
+        return self.intercept, result
+
+    def margin(self, matrix: np.ndarray) -> np.ndarray:
+        bias, parts = self.contributions(matrix)
+        return bias + parts.sum(axis=1)
+
+
+@dataclass(frozen=True)
+class XGBoostMember:
+    """Gradient-boosted trees; contributions are exact path-dependent SHAP values of the margin (Lundberg et al. 2020)."""
+
+    encoder: Encoder
+    booster: xgb.Booster
+    kind = "xgboost"
+
+    def _dmatrix(self, matrix: np.ndarray) -> xgb.DMatrix:
+        return xgb.DMatrix(
+            matrix, feature_names=self.encoder.names, feature_types=self.encoder.feature_types, enable_categorical=True
+        )
+
+    def contributions(self, matrix: np.ndarray) -> tuple[float, np.ndarray]:
+        if len(matrix) == 0:
+            return 0.0, np.zeros(matrix.shape)
+        parts = self.booster.predict(self._dmatrix(matrix), pred_contribs=True).astype("float64")
+        return float(parts[0, -1]), parts[:, :-1]
+
+    def margin(self, matrix: np.ndarray) -> np.ndarray:
+        return self.booster.predict(self._dmatrix(matrix), output_margin=True).astype("float64")
+
+
+Member = LogisticMember | XGBoostMember
+
+
+@dataclass(frozen=True)
+class Margin:
+    """The weighted sum of the members.
+
+    `weights`: one per member, non-negative, summing to 1. `base`: mean margin over the training snapshots. `centre`: mean
+    weighted contribution per feature over the same snapshots, shape (n_features,).
+    """
+
+    encoder: Encoder
+    members: list[Member]
+    weights: list[float]
+    base: float
+    centre: np.ndarray
+
+    def contributions(self, features: pd.DataFrame) -> np.ndarray:
+        """Centred contributions in log-odds, shape (n_rows, n_features): margin = base + sum over features."""
+        return self.raw(self.encoder.matrix(features), self.members, self.weights)[1] - self.centre
+
+    @staticmethod
+    def raw(matrix: np.ndarray, members: list[Member], weights: list[float]) -> tuple[float, np.ndarray]:
+        """Weighted bias and contributions before centring."""
+        bias, total = 0.0, np.zeros(matrix.shape)
+        for member, weight in zip(members, weights, strict=True):
+            own_bias, parts = member.contributions(matrix)
+            bias += weight * own_bias
+            total += weight * parts
+        return bias, total
+
+    @classmethod
+    def centred(cls, encoder: Encoder, members: list[Member], weights: list[float], features: pd.DataFrame) -> Margin:
+        """The margin of fitted members, centred on the training snapshots `features`."""
+        bias, parts = cls.raw(encoder.matrix(features), members, weights)
+        centre = parts.mean(axis=0)
+        return cls(encoder=encoder, members=members, weights=weights, base=float(bias + centre.sum()), centre=centre)
+
+    def files(self) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """The margin as one JSON document and named binary files, for `restore`."""
+        entries, blobs = [], {}
+        for k, (member, weight) in enumerate(zip(self.members, self.weights, strict=True)):
+            entry: dict[str, Any] = {"kind": member.kind, "weight": weight}
+            if isinstance(member, XGBoostMember):
+                entry["file"] = f"member_{k}.ubj"
+                blobs[entry["file"]] = bytes(member.booster.save_raw(raw_format="ubj"))
+            else:
+                entry |= {"intercept": member.intercept, "terms": member.terms}
+            entries.append(entry)
+        document = {
+            "encoder": self.encoder.data(),
+            "base": self.base,
+            "centre": self.centre.tolist(),
+            "members": entries,
+        }
+        return document, blobs
+
+    @classmethod
+    def restore(cls, document: dict[str, Any], folder: Path) -> Margin:
+        """Read back what `files` gave; binary files lie in `folder` and must have been verified by the caller."""
+        encoder = Encoder(**document["encoder"])
+        members: list[Member] = []
+        for entry in document["members"]:
+            if entry["kind"] == "xgboost":
+                booster = xgb.Booster(model_file=bytearray((folder / entry["file"]).read_bytes()))
+                members.append(XGBoostMember(encoder=encoder, booster=booster))
+            else:
+                members.append(LogisticMember(encoder=encoder, intercept=entry["intercept"], terms=entry["terms"]))
+        return cls(
+            encoder=encoder,
+            members=members,
+            weights=[entry["weight"] for entry in document["members"]],
+            base=document["base"],
+            centre=np.asarray(document["centre"], dtype="float64"),
+        )

@@ -1,0 +1,336 @@
+"""The scorer: from raw rows to score, interval, tier and reasons. One code for training, batches, and serving."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from . import checks, facts, features, reasons, tiers
+from .calibration import Calibration, Interval, tenths
+from .features import History
+from .margin import Margin
+
+FORMAT = 1
+ACTIVITY_FIELDS = ["kind", "happened_at", "recorded_at"]
+CHANGE_FIELDS = ["column", "recorded_at", "old_value", "new_value"]
+#: Columns of what `score` and `predict` return, in order.
+OUTPUT = [
+    "lead_id",
+    "as_of",
+    "score",
+    "probability",
+    "interval_low",
+    "interval_high",
+    "tier",
+    "base",
+    "reasons",
+    "flags",
+    "refused",
+    "model_version",
+]
+
+
+class ScorerError(Exception):
+    """A scorer folder that is incomplete or altered, or input without a column the scorer needs."""
+
+    exit_code = 9
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Input rows under the scorer's own names, their history, and why a row cannot be scored ("" where it can)."""
+
+    rows: pd.DataFrame
+    history: History
+    refused: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Everything that turns a lead's rows into a score; made by stage `calibrate`, loaded by `Scorer.load`.
+
+    `spec`: what is read, checked and built (see `pipeline/leads/specification.py`). `level`: current level in log-odds, its own
+    term of the margin. `tiers`: bands of the displayed score. `version`: contract and content hash.
+    """
+
+    spec: dict[str, Any]
+    margin: Margin
+    level: float
+    calibration: Calibration
+    interval: Interval
+    tiers: list[dict[str, Any]]
+    version: str
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Scorer:
+        """Load a model folder after its hashes have been verified.
+
+        Raises:
+            ScorerError: a file is missing, added or altered, or the format is not this code's.
+        """
+        data = Path(folder) / "data"
+        version = verify(Path(folder))
+        calibration = _read(data / "calibration.json")
+        return cls(
+            spec=_read(data / "spec.json"),
+            margin=Margin.restore(_read(data / "margin.json"), data),
+            level=calibration["level"],
+            calibration=Calibration(**calibration["calibration"]),
+            interval=Interval(**calibration["interval"]),
+            tiers=calibration["tiers"],
+            version=version,
+        )
+
+    @property
+    def members(self) -> list[Any]:
+        return list(self.margin.members)
+
+    @property
+    def criteria(self) -> list[str]:
+        """Criteria in order of their first feature."""
+        return list(dict.fromkeys(feature["criterion"] for feature in features.feature_list(self.spec)))
+
+    # Routes
+
+    def score(
+        self, rows: pd.DataFrame, activities: pd.DataFrame | None = None, changes: pd.DataFrame | None = None
+    ) -> pd.DataFrame:
+        """Score flat tables.
+
+        Args:
+            rows: one row per (lead, as-of): `lead_id`, `created_at`, `as_of` and the contract's lead columns, under their
+                source names or those after `ingest`. Personal columns are optional.
+            activities: `lead_id`, kind, happened_at, recorded_at; every row of a lead sees those recorded by its as-of.
+            changes: `lead_id`, column, recorded_at, old_value, new_value.
+
+        Returns:
+            DataFrame with the columns of `OUTPUT`, in the order of `rows`. `score` is in [0, 100] with one decimal,
+            probabilities in [0, 1]; both are NaN, and `refused` says why, where a row cannot be scored.
+
+        Raises:
+            ScorerError: a column is absent.
+        """
+        return self._finish(self._flat(rows, activities, changes))
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Score rows that carry their history: as `score`, with `activities` and `changes` as lists of records."""
+        return self._finish(self._nested(frame))
+
+    def features(
+        self, rows: pd.DataFrame, activities: pd.DataFrame | None = None, changes: pd.DataFrame | None = None
+    ) -> pd.DataFrame:
+        """The features of each row, in row order; arguments as `score`."""
+        prepared = self._flat(rows, activities, changes)
+        return features.build(prepared.rows, prepared.history, self.spec)
+
+    def contributions(
+        self, rows: pd.DataFrame, activities: pd.DataFrame | None = None, changes: pd.DataFrame | None = None
+    ) -> pd.DataFrame:
+        """Centred contributions of each feature to the margin, in log-odds, in row order; arguments as `score`."""
+        built = self.features(rows, activities, changes)
+        return pd.DataFrame(self.margin.contributions(built), columns=list(built.columns))
+
+    # Parts
+
+    def _finish(self, prepared: Prepared) -> pd.DataFrame:
+        rows, fit = prepared.rows, prepared.refused == ""
+        history = prepared.history
+        kept = History(
+            n_owners=history.n_owners,
+            row_owner=history.row_owner[fit],
+            activities=history.activities,
+            activity_owner=history.activity_owner,
+            changes=history.changes,
+            change_owner=history.change_owner,
+        )
+        built = features.build(rows[fit], kept, self.spec)
+        parts = self._by_criterion(self.margin.contributions(built))
+        margin = self.margin.base + parts.sum(axis=1)
+        probability = self.calibration.probability(margin)
+        low, high = self.interval.around(margin, self.calibration)
+        score = tenths(probability)
+        base, row_points = reasons.points(parts, self.margin.base, self.calibration.probability)
+
+        result = pd.DataFrame(
+            {
+                "lead_id": rows["lead_id"].astype(object),
+                "as_of": rows["as_of"],
+                "score": np.nan,
+                "probability": np.nan,
+                "interval_low": np.nan,
+                "interval_high": np.nan,
+                "tier": "",
+                "base": np.nan,
+                "reasons": "[]",
+                "flags": "",
+                "refused": prepared.refused,
+                "model_version": self.version,
+            },
+        ).reset_index(drop=True)
+        where = np.flatnonzero(fit)
+        filled = {
+            "score": score / 10,
+            "probability": probability,
+            "interval_low": low,
+            "interval_high": high,
+            "tier": tiers.name(score, self.tiers),
+            "base": np.full(len(where), base / 10),
+            "reasons": reasons.sentences([*self.criteria, reasons.LEVEL], row_points),
+            "flags": self._flags(rows[fit].reset_index(drop=True), built),
+        }
+        for name, value in filled.items():
+            column = result[name].to_numpy(dtype=object if result[name].dtype.kind not in "f" else "float64").copy()
+            column[where] = value
+            result[name] = column
+        for name in ("lead_id", "tier", "reasons", "flags", "refused", "model_version"):
+            result[name] = result[name].astype("str")
+        return result[OUTPUT]
+
+    def _by_criterion(self, contributions: np.ndarray) -> np.ndarray:
+        """Feature contributions summed per criterion, the current level as the last column."""
+        names = {name: k for k, name in enumerate(self.criteria)}
+        result = np.zeros((len(contributions), len(names) + 1))
+        for k, feature in enumerate(features.feature_list(self.spec)):
+            result[:, names[feature["criterion"]]] += contributions[:, k]
+        result[:, -1] = self.level
+        return result
+
+    def _flags(self, rows: pd.DataFrame, built: pd.DataFrame) -> list[str]:
+        """What a reader of the score should know about the row: unseen values, missing input, an age beyond training."""
+        found: list[list[str]] = [[] for _ in range(len(rows))]
+
+        def flag(mask: np.ndarray, text: str) -> None:
+            for place in np.flatnonzero(mask):
+                found[place].append(text)
+
+        for name, mask in self.margin.encoder.unseen(built).items():
+            flag(mask, f"unseen_category:{name}")
+        for column in self.spec["profile"]:
+            if not column["may_be_missing"]:
+                flag(built[column["name"]].isna().to_numpy(), f"missing_input:{column['name']}")
+        if self.spec["aged"]:
+            flag((built["age_days"] > self.spec["max_age_days"]).to_numpy(), "age_beyond_training")
+        return [";".join(texts) for texts in found]
+
+    def _prepare(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+        """Rows under the scorer's names with facts and times, and the reasons why rows cannot be scored."""
+        renames = {old: new for old, new in self.spec["names"].items() if old in frame and new not in frame}
+        rows = frame.rename(columns=renames).reset_index(drop=True)
+        made: dict[str, Any] = {}
+        for fact in self.spec["facts"]:
+            if fact["name"] not in rows:
+                source = rows.get(fact["column"])
+                made[fact["name"]] = (
+                    facts.derive(fact["fact"], cast(pd.Series, source)) if source is not None else np.full(len(rows), np.nan)
+                )
+        rows = rows.assign(**made)
+        needed = ["lead_id", "created_at", "as_of", *(column["name"] for column in self.spec["profile"])]
+        if absent := [name for name in needed if name not in rows]:
+            raise ScorerError(f"input lacks the column(s) {', '.join(absent)}; a value may be missing, its column may not.")
+        for name in ("created_at", "as_of", "converted_at", "lost_at"):
+            if name in rows:
+                rows[name] = as_time(rows[name])
+        refused = checks.refusals(rows, self.spec["checks"]).to_numpy(dtype=object)
+        for name, word in (("converted_at", "converted"), ("lost_at", "lost")):
+            if name in rows:
+                closed = (rows[name] <= rows["as_of"]).to_numpy() & (refused == "")
+                refused[closed] = f"already {word} by the as-of date"
+        return rows, refused
+
+    def _flat(self, frame: pd.DataFrame, activities: pd.DataFrame | None, changes: pd.DataFrame | None) -> Prepared:
+        rows, refused = self._prepare(frame)
+        owners, names = pd.factorize(rows["lead_id"].astype(object))
+        index = pd.Index(names)
+
+        def own(table: pd.DataFrame | None, fields: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
+            if table is None:
+                table = pd.DataFrame({"lead_id": [], **{name: [] for name in fields}}, dtype=object)
+            owner = index.get_indexer(table["lead_id"].astype(object))
+            mine = table.loc[owner >= 0, fields].reset_index(drop=True)
+            times = {name: as_time(mine[name]) for name in fields if name.endswith("_at")}
+            return mine.assign(**times), owner[owner >= 0]
+
+        own_activities, activity_owner = own(activities, ACTIVITY_FIELDS)
+        own_changes, change_owner = own(changes, CHANGE_FIELDS)
+        history = History(len(names), owners, own_activities, activity_owner, own_changes, change_owner)
+        return Prepared(rows, history, refused)
+
+    def _nested(self, frame: pd.DataFrame) -> Prepared:
+        needed = [name for name, used in (("activities", self.spec["kinds"]), ("changes", self.spec["tracked"])) if used]
+        if absent := [name for name in needed if name not in frame]:
+            raise ScorerError(f"input lacks the column(s) {', '.join(absent)}: lists of records, possibly empty.")
+        rows, refused = self._prepare(frame.drop(columns=["activities", "changes"], errors="ignore"))
+        tables = {}
+        for table, fields in (("activities", ACTIVITY_FIELDS), ("changes", CHANGE_FIELDS)):
+            lists = frame[table].tolist() if table in frame else [[]] * len(frame)
+            flat = [(k, record) for k, records in enumerate(lists) for record in (records if records is not None else [])]
+            owner = np.array([k for k, _ in flat], dtype="int64")
+            records = pd.DataFrame([[record.get(name) for name in fields] for _, record in flat], columns=fields, dtype=object)
+            times = {name: as_time(records[name]) for name in fields if name.endswith("_at")}
+            records = records.assign(**times)
+            unreadable = records[list(times)].isna().any(axis=1).to_numpy()
+            for place in np.unique(owner[unreadable]):
+                refused[place] = refused[place] or f"a time in its {table} is missing or cannot be read"
+            tables[table] = (records[~unreadable].reset_index(drop=True), owner[~unreadable])
+        history = History(len(rows), np.arange(len(rows)), *tables["activities"], *tables["changes"])
+        return Prepared(rows, history, refused)
+
+
+def as_time(values: pd.Series) -> pd.Series:
+    """Times as naive UTC `datetime64[us]`: offsets are converted, what cannot be read is missing."""
+    if values.dtype.kind == "M":
+        times = values
+    else:
+        times = pd.to_datetime(values.astype(object), errors="coerce", utc=True, format="ISO8601")
+    if getattr(times.dtype, "tz", None) is not None:
+        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
+    return times.astype("datetime64[us]")
+
+
+def content(folder: Path) -> dict[str, str]:
+    """sha256 of every file below `data/` (but the manifest) and `code/`, by path relative to the model folder."""
+    found = sorted(
+        file.relative_to(folder).as_posix()
+        for part in ("data", "code")
+        for file in (folder / part).rglob("*")
+        if file.is_file() and file.suffix != ".pyc" and file != folder / "data" / "manifest.json"
+    )
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in found}
+
+
+def version_of(contract: str, hashes: dict[str, str]) -> str:
+    """`<contract>-<first 12 digits of the hash of all hashes>`; the code's folder name does not count."""
+    anonymous = sorted((name.rsplit("/", 1)[-1], digest) for name, digest in hashes.items())
+    return f"{contract}-{hashlib.sha256(json.dumps(anonymous).encode()).hexdigest()[:12]}"
+
+
+def verify(folder: Path) -> str:
+    """Check a model folder against its manifest before anything in it is parsed; returns the model version.
+
+    Raises:
+        ScorerError: the manifest is missing or of another format, or a file is missing, added or altered.
+    """
+    path = folder / "data" / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        expected, version = dict(manifest["files"]), str(manifest["version"])
+        if manifest["format"] != FORMAT:
+            raise ScorerError(f"{folder}: scorer format {manifest['format']}, this code reads {FORMAT}.")
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ScorerError(f"{path}: missing or not a scorer's manifest.") from None
+    found = content(folder)
+    if wrong := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
+        raise ScorerError(f"{folder}: not what was made; missing, added or altered: {', '.join(wrong)}.")
+    if version_of(version.rsplit("-", 1)[0], found) != version:
+        raise ScorerError(f"{folder}: its files do not belong to version {version}.")
+    return version
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,74 @@
+"""Reasons: points per criterion that add up to the displayed score, to the displayed decimal.
+
+The score is a monotone function f of the margin, and the margin a sum. Along the straight path from the base to the lead each
+term's share of f is its contribution times the mean slope of f on that path (Aumann and Shapley 1974; for one function of
+one sum the mean slope is (f(margin) - f(base)) / (margin - base)). Rounding to tenths keeps the sum by largest remainder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+
+from .calibration import tenths
+
+LEVEL = "Current level"
+
+
+def points(contributions: np.ndarray, base: float, probability: Callable[[np.ndarray], np.ndarray]) -> tuple[int, np.ndarray]:
+    """Points in tenths.
+
+    Args:
+        contributions: log-odds per row and criterion, shape (n_rows, n_criteria); margin = base + their sum.
+        base: margin at which the path starts.
+        probability: the calibrated chance of a margin.
+
+    Returns:
+        The base score in tenths, and int64 points of shape (n_rows, n_criteria): base + points = `tenths` of the row's
+        probability, exactly.
+
+    Example: base 20.0, score 42.4, contributions 1.0 and 0.5 log-odds give 14.9 and 7.5 points (22.4 in the ratio 2 to 1,
+    the odd tenth to the larger remainder).
+    """
+    start = float(probability(np.array([base]))[0])
+    shift = contributions.sum(axis=1)
+    rise = probability(base + shift) - start
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = np.where(np.abs(shift) > 1e-9, rise / shift, start * (1 - start))
+    exact = contributions * slope[:, None] * 1000.0
+    base_tenths = int(tenths(np.array([start]))[0])
+    target = tenths(probability(base + shift)) - base_tenths
+    return base_tenths, _largest_remainder(exact, target)
+
+
+def _largest_remainder(exact: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Integers near `exact` whose rows sum to `target`: floors, then ones (or minus ones) where the remainders are largest.
+
+    A row whose target lies further from its sum than rounding explains is shared out in whole rounds; ties go to the
+    first criterion.
+    """
+    whole = np.floor(exact).astype("int64")
+    n = exact.shape[1]
+    if n == 0:
+        return whole
+    left = target - whole.sum(axis=1)
+    rounds, extra = np.divmod(left, n)
+    # An exact zero has no remainder and no reason to move: it comes last in line.
+    remainder = np.where(exact == 0, -1.0, exact - whole)
+    order = np.argsort(-remainder, axis=1, kind="stable")
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.broadcast_to(np.arange(n), order.shape), axis=1)
+    return whole + rounds[:, None] + (rank < extra[:, None])
+
+
+def sentences(criteria: list[str], row_points: np.ndarray) -> list[str]:
+    """Per row a JSON list of [criterion, points], strongest first, without criteria that add nothing."""
+    order = np.argsort(-np.abs(row_points), axis=1, kind="stable")
+    return [
+        json.dumps(
+            [[criteria[k], row[k] / 10] for k in places if row[k] != 0], ensure_ascii=False, separators=(",", ":")
+        )
+        for row, places in zip(row_points.tolist(), order.tolist(), strict=True)
+    ]

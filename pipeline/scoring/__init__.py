@@ -1,0 +1,1 @@
+"""How a scorer is built and judged. Pure: no file, no MLflow, no DVC, no clock."""

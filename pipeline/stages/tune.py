@@ -1,0 +1,52 @@
+"""tune: which settings rank later leads best, judged forward in time inside the train window."""
+
+from __future__ import annotations
+
+import pandas as pd
+from tqdm import tqdm
+
+from pipeline.adapters import studies
+from pipeline.adapters.stage import Stage, main
+from pipeline.scoring import search
+
+
+def run(stage: Stage) -> None:
+    params, seed = stage.params.tune, stage.params.run.seed
+    # Load
+    spec = stage.json("featurize/features.json")
+    snapshots = stage.table("featurize/snapshots.parquet")
+    snapshots = snapshots[snapshots["split"] == "train"].reset_index(drop=True)
+    features = snapshots[[feature["name"] for feature in search.feature_list(spec)]]
+    inputs = studies.inputs_hash(stage.path("featurize/snapshots.parquet"), params, seed)
+
+    # Call
+    folds = search.folds(
+        snapshots, number=params.folds, first_share=params.first_fold_share, horizon_days=spec["horizon_days"]
+    )
+    judge = search.Judge(snapshots, features, folds, params, seed, stage.params.run.threads)
+    trials, kept = [], []
+    log = studies.trial_log(stage.workspace, spec["contract"], inputs, params)
+    with tqdm(total=sum(params.trials.values()), desc="tune", unit="trial", mininterval=1) as bar:
+        for family in params.trials:
+
+            def report(trial: search.Trial) -> None:
+                trials.append(trial)
+                best = min(trials, key=lambda tried: tried.loss)
+                log(len(trials) - 1, trial)
+                bar.set_postfix_str(f"best log-loss {best.loss:.5f} ({best.family})")
+                bar.update()
+
+            study = studies.open_study(stage.workspace, f"{inputs}-{family}")
+            kept += search.keep(search.search(family, judge, params, seed, study, report), params.members_per_family)
+    weights = judge.blend(kept)
+
+    # Save
+    stage.save_csv("tune/trials.csv", search.trial_table(trials, kept, weights))
+    stage.save_csv("tune/history.csv", search.history(trials))
+    stage.save_csv("tune/folds.csv", search.fold_table(folds, snapshots))
+    stage.save_json("tune/best.json", {"study": inputs, "members": search.members(kept, weights)})
+    stage.log.info(f"{len(trials)} trials on {len(snapshots):,} snapshots; blend weights {dict(pd.Series(weights).round(2))}")
+
+
+if __name__ == "__main__":
+    main("tune", run)
