@@ -72,7 +72,7 @@ def write(
 def _describe(folder: Path, module: str, spec: dict[str, Any]) -> None:
     """MLmodel and the environment files, as `mlflow.pyfunc` reads them."""
     wanted = ["lead_id", "created_at", "as_of", *(column["name"] for column in spec["profile"])]
-    optional = [*spec["names"], *(fact["column"] for fact in spec["facts"]), "converted_at", "lost_at"]
+    optional = [*sorted(spec["names"]), *(fact["column"] for fact in spec["facts"]), "converted_at", "lost_at"]
     inputs = [*dict.fromkeys([*wanted, *optional]), "activities", "changes"]
     # Typed columns refuse an integer where a number is meant, and an empty column; the scorer checks every value itself.
     signature = {

@@ -58,8 +58,8 @@ def positions(leads: pd.DataFrame, kind: str, seed: int) -> pd.Series:
         kind: `column`, `row_order` or `none`, as the contract's `time.kind`.
     """
     if kind == "none":
-        order = leads.sort_values(LEAD_KEY).index.to_numpy()
-        np.random.default_rng(np.random.SeedSequence([seed, 1])).shuffle(order)
+        generator = np.random.default_rng(np.random.SeedSequence([seed, 1]))
+        order = generator.permutation(leads.sort_values(LEAD_KEY).index.to_numpy())
     elif kind == "row_order":
         order = leads.sort_values(ROW).index.to_numpy()
     else:

@@ -166,14 +166,14 @@ def _activities(
     n_all = count(row, n_rows)
     for days in spec["windows_days"]:
         within = ago < days * DAY_US
-        per_kind = count(cell[within], n_cells).reshape(n_rows, -1)
+        per_kind = count(cell[within], n_cells).reshape(n_rows, len(names))
         for k, name in enumerate(names):
             values[f"n_{name}_{days}d"] = per_kind[:, k]
         values[f"n_any_{days}d"] = n_any[days]
         day = np.unique(row[within] * np.int64(1_000_000) + happened[within] // DAY_US)
         values[f"active_days_{days}d"] = count(day // 1_000_000, n_rows)
-    per_kind = count(cell, n_cells).reshape(n_rows, -1)
-    latest = _extreme(np.minimum, cell, ago, n_cells).reshape(n_rows, -1)
+    per_kind = count(cell, n_cells).reshape(n_rows, len(names))
+    latest = _extreme(np.minimum, cell, ago, n_cells).reshape(n_rows, len(names))
     for k, name in enumerate(names):
         values[f"n_{name}"] = per_kind[:, k]
         values[f"days_since_{name}"] = latest[:, k] / DAY_US

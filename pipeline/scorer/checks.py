@@ -1,0 +1,168 @@
+"""What a lead's row must keep to be scored: the declarations of its contract, row by row, in the words of validation.
+
+A row that `validate` would set aside must not get a score. `faults` judges the values of one column and `refusals` whole
+rows; `validate` takes its reasons from `words`, so that one fault has one name wherever it is met. What concerns a table
+rather than a row (a key that repeats, a lead that does not exist) is validation's alone.
+
+A column is a plain dict: `name`; `type` (number, integer, boolean, category, text, timestamp); and, each optional,
+`required`, `min`, `max`, `values`, `not_before` and `not_with` (names of other columns), `missing` (words that stand for no
+value), `format` (of timestamps).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+#: Rules of one column in the order they are judged.
+RULES = ("required", "type", "finite", "whole", "min", "max", "values", "not_before", "not_with")
+
+TRUE_WORDS = ("true", "1", "1.0", "yes")
+FALSE_WORDS = ("false", "0", "0.0", "no")
+
+_NOT_OF_TYPE = {"boolean": "is neither true nor false", "timestamp": "is not a time"}
+
+
+def words(column: Mapping[str, Any], rule: str) -> str:
+    """The reason given when `column` breaks `rule`: plain English, with the limit and never with the value."""
+    name = column["name"]
+    said = {
+        "required": "is missing",
+        "type": _NOT_OF_TYPE.get(column["type"], "is not a number"),
+        "finite": "is infinite",
+        "whole": "is not a whole number",
+        "min": f"is below {plain(column.get('min'))}",
+        "max": f"is above {plain(column.get('max'))}",
+        "values": "is not among the declared values",
+        "not_before": f"is before {column.get('not_before')}",
+        "not_with": f"is filled together with {column.get('not_with')}",
+    }[rule]
+    return f"{name} {said}"
+
+
+def refusals(rows: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> pd.Series:
+    """Why each row cannot be scored.
+
+    Args:
+        rows: one row per (lead, as-of), typed or as text; a column that is absent counts as missing values. Where `as_of`
+            is present it must be filled and must not lie before `created_at`.
+        columns: what the contract declares, see above.
+
+    Returns:
+        Series of str under the index of `rows`: "" where the row may be scored, else every reason, joined by "; ".
+    """
+    reasons = np.full(len(rows), "", dtype=object)
+
+    def add(bad: pd.Series | np.ndarray, reason: str) -> None:
+        where = np.asarray(bad, dtype=bool)
+        reasons[where] = np.where(reasons[where] == "", reason, reasons[where] + "; " + reason)
+
+    for column in columns:
+        for rule, bad in faults(rows, column).items():
+            add(bad, words(column, rule))
+    if "as_of" in rows:
+        as_of, unread = moments(rows["as_of"])
+        add(unread, "as_of is not a time")
+        add(as_of.isna() & ~unread, "as_of is missing")
+        if "created_at" in rows:
+            add(as_of < moments(rows["created_at"])[0], "as_of is before created_at")
+    return pd.Series(reasons, index=rows.index, dtype="str")
+
+
+def faults(rows: pd.DataFrame, column: Mapping[str, Any]) -> dict[str, pd.Series]:
+    """Where the values of one column break what is declared of it.
+
+    Returns:
+        rule -> bool Series under the index of `rows`, True where broken; only rules that are declared or that the type
+        implies, in the order of `RULES`. A missing value breaks nothing but `required`.
+    """
+    values = rows[column["name"]] if column["name"] in rows else pd.Series(np.nan, index=rows.index, dtype=object)
+    missing = blank(values, column.get("missing") or ())
+    found: dict[str, pd.Series] = {}
+    if column.get("required"):
+        found["required"] = missing
+    kind = column["type"]
+    if kind in ("number", "integer"):
+        number, unread = numbers(values.mask(missing))
+        found["type"] = unread
+        found["finite"] = pd.Series(np.isinf(number.to_numpy()), index=rows.index)
+        if kind == "integer":
+            found["whole"] = broken_whole(number)
+        if column.get("min") is not None:
+            found["min"] = number < column["min"]
+        if column.get("max") is not None:
+            found["max"] = number > column["max"]
+    elif kind == "boolean":
+        found["type"] = booleans(values.mask(missing))[1]
+    elif kind == "timestamp":
+        moment, found["type"] = moments(values.mask(missing), column.get("format"))
+        if column.get("not_before") in rows:
+            found["not_before"] = before(moment, moments(rows[column["not_before"]])[0])
+    elif column.get("values") is not None:
+        found["values"] = ~missing & ~values.astype("str").isin([str(value) for value in column["values"]])
+    if column.get("not_with") in rows:
+        found["not_with"] = ~missing & ~blank(rows[column["not_with"]])
+    return found
+
+
+def blank(values: pd.Series, missing: Sequence[str] = ()) -> pd.Series:
+    """True where there is no value: NaN, None, text of blanks only, or one of the words `missing`."""
+    nothing = values.isna()
+    if values.dtype.kind in "fiubM":
+        return nothing
+    text = values.astype("str").where(~nothing)
+    return nothing | (text.str.strip() == "") | text.isin(list(missing))
+
+
+def numbers(values: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Values as float64, and where a value is there but is no number."""
+    if values.dtype.kind in "fiub":
+        return values.astype("float64"), pd.Series(False, index=values.index)
+    text = values.astype("str").str.strip().where(values.notna())
+    number = pd.to_numeric(text.astype(object), errors="coerce").astype("float64")
+    return number, values.notna() & number.isna()
+
+
+def booleans(values: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Values as float64 (1.0 true, 0.0 false), and where a value is there but is neither."""
+    text = values.astype("str").str.strip().str.lower().where(values.notna())
+    number = pd.Series(np.where(text.isin(TRUE_WORDS), 1.0, np.where(text.isin(FALSE_WORDS), 0.0, np.nan)), index=values.index)
+    return number, values.notna() & number.isna()
+
+
+def moments(values: pd.Series, format: str | None = None) -> tuple[pd.Series, pd.Series]:
+    """Values as naive UTC `datetime64[us]`, and where a value is there but is no time."""
+    if values.dtype.kind == "M":
+        moment = values
+    else:
+        given = ~blank(values)
+        moment = pd.to_datetime(values.astype(object).where(given), errors="coerce", utc=True, format=format or "ISO8601")
+    if getattr(moment.dtype, "tz", None) is not None:
+        moment = moment.dt.tz_convert("UTC").dt.tz_localize(None)
+    moment = moment.astype("datetime64[us]")
+    return moment, ~blank(values) & moment.isna()
+
+
+def before(left: pd.Series, right: pd.Series | pd.Timestamp) -> pd.Series:
+    """True where `left` lies before `right`; a missing moment is never before.
+
+    A moment at exactly midnight is taken for a date, which lasts all day: an activity dated 3 March is not before its lead
+    created on 3 March at 10:40.
+    """
+    day = right.dt.floor("D") if isinstance(right, pd.Series) else right.floor("D")
+    dated = left == left.dt.floor("D")
+    return (left < right) & ~(dated & (left >= day))
+
+
+def broken_whole(number: pd.Series) -> pd.Series:
+    """True where a finite number has a fraction."""
+    value = number.to_numpy(dtype="float64")
+    return pd.Series(np.isfinite(value) & (np.floor(value) != value), index=number.index)
+
+
+def plain(limit: float | None) -> str:
+    """A limit as a person writes it: 1, not 1.0."""
+    return "" if limit is None else str(int(limit)) if float(limit).is_integer() else repr(float(limit))

@@ -1,0 +1,108 @@
+"""Stage I/O: a stage's outputs are all new or all old, and inputs are what their stage wrote."""
+
+import fcntl
+import json
+
+import pandas as pd
+import pytest
+
+from pipeline import params as params_module
+from pipeline.adapters import files
+from pipeline.adapters.stage import Stage
+from pipeline.errors import ArtefactError
+from pipeline.paths import Workspace, catalogue
+
+
+@pytest.fixture
+def stage(project_root, tmp_path):
+    params = params_module.load(project_root / "params.yaml")
+    return lambda name: Stage(name, Workspace(tmp_path), params)
+
+
+def fill(stage: Stage, skip: str = "") -> None:
+    """Write something for every artefact of stage `train`."""
+    stage.save_json("train/summary.json", {"rows": 1})
+    if skip != "members":
+        folder = stage.new_folder("train/members")
+        files.write_json(folder / "margin.json", {})
+
+
+def test_outputs_appear_with_their_manifest(stage, tmp_path):
+    stage("train").execute(fill)
+    manifest = json.loads((tmp_path / "data/train/manifest.json").read_text())
+    assert set(manifest) == {"members", "summary.json"}
+    assert manifest["summary.json"] == files.sha256(tmp_path / "data/train/summary.json")
+    assert not (tmp_path / "data/train/.new").exists()
+    assert stage("calibrate").json("train/summary.json") == {"rows": 1}
+
+
+def test_a_failing_stage_leaves_the_last_good_outputs(stage, tmp_path):
+    stage("train").execute(fill)
+
+    def fail(stage: Stage) -> None:
+        fill(stage)
+        raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError):
+        stage("train").execute(fail)
+    assert stage("calibrate").json("train/summary.json") == {"rows": 1}
+    assert not (tmp_path / "data/train/.new").exists()
+
+
+def test_a_stage_that_leaves_something_out_replaces_nothing(stage):
+    with pytest.raises(ArtefactError, match="did not make members"):
+        stage("train").execute(lambda one: fill(one, skip="members"))
+
+
+def test_a_changed_or_missing_input_is_refused(stage, tmp_path):
+    with pytest.raises(ArtefactError, match="run `dvc repro train` first"):
+        stage("calibrate").json("train/summary.json")
+    stage("train").execute(fill)
+    (tmp_path / "data/train/summary.json").write_text("{}")
+    with pytest.raises(ArtefactError, match="is not what stage train wrote"):
+        stage("calibrate").json("train/summary.json")
+
+
+def test_two_processes_do_not_write_one_folder(stage, tmp_path):
+    (tmp_path / "data/train").mkdir(parents=True)
+    with open(tmp_path / "data/train/.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ArtefactError, match="being written by another process"):
+            stage("train").execute(fill)
+
+
+def test_a_stage_writes_only_what_the_catalogue_gives_it(stage):
+    with pytest.raises(KeyError, match="does not make"):
+        stage("train").execute(lambda one: one.save_json("tune/best.json", {}))
+
+
+def test_tables_are_written_in_row_groups_and_read_back_unchanged(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "ROW_GROUP", 2)
+    frame = pd.DataFrame(
+        {
+            "lead_id": pd.Series(["a", "b", None], dtype="str"),
+            "at": pd.to_datetime(["2024-01-01", None, "2024-01-02T03:04:05.123456"], format="ISO8601").astype("datetime64[us]"),
+            "x": [0.1, None, 1 / 3],
+        }
+    )
+    files.write_table(tmp_path / "t.parquet", frame)
+    pd.testing.assert_frame_equal(files.read_table(tmp_path / "t.parquet"), frame)
+    first = (tmp_path / "t.parquet").read_bytes()
+    files.write_table(tmp_path / "t.parquet", iter([frame.iloc[:2], frame.iloc[2:]]))
+    assert files.read_table(tmp_path / "t.parquet").equals(frame)
+    files.write_table(tmp_path / "t.parquet", frame)
+    assert (tmp_path / "t.parquet").read_bytes() == first
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    files.write_json(tmp_path / "a.json", {"old": 1})
+    with pytest.raises(ValueError, match="Out of range float"):
+        files.write_json(tmp_path / "a.json", {"new": float("nan")})
+    assert files.read_json(tmp_path / "a.json") == {"old": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_every_artefact_is_named_once_and_has_a_grain():
+    assert all(artefact.grain and artefact.about for artefact in catalogue.values())
+    private = [name for name, artefact in catalogue.items() if not artefact.cached and artefact.stage != "register"]
+    assert private == ["ingest/refused.parquet", "validate/quarantine.parquet"]

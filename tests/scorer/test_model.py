@@ -1,0 +1,282 @@
+"""The scorer as a whole: its routes agree, its sums add up, and it refuses what it should."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.adapters import model_folder
+from pipeline.params import LogisticSettings, XGBoostSettings
+from pipeline.scorer import Scorer, ScorerError
+from pipeline.scorer.calibration import Calibration, Interval
+from pipeline.scorer.features import feature_list
+from pipeline.scorer.margin import Margin
+from pipeline.scorer.model import OUTPUT
+from pipeline.scoring.fit import encode, fit_logistic, fit_xgboost
+
+SPEC = {
+    "format": 1,
+    "contract": "small",
+    "horizon_days": 30,
+    "names": {"customer": "lead_id", "born": "created_at"},
+    "facts": [{"name": "has_work_email", "column": "mail", "fact": "work_email"}],
+    "profile": [
+        {"name": name, "source": name, "kind": kind, "criterion": criterion, "group": "fit", "tracked": tracked, "may_be_missing": may}
+        for name, kind, criterion, tracked, may in [
+            ("employees", "number", "Company size", True, False),
+            ("industry", "category", "Industry", False, True),
+            ("has_work_email", "number", "Work e-mail", False, True),
+        ]
+    ],
+    "tracked": ["employees"],
+    "checks": [
+        {"name": "lead_id", "type": "text", "required": True},
+        {"name": "created_at", "type": "timestamp", "required": True},
+        {"name": "employees", "type": "number", "required": False, "min": 1, "max": None, "values": None},
+        {"name": "industry", "type": "category", "required": False, "min": None, "max": None, "values": None},
+    ],
+    "kinds": [{"name": "visit", "criterion": "Visits", "group": "engagement"}],
+    "windows_days": [7, 30],
+    "aged": True,
+    "max_age_days": 45,
+    "columns": {},
+}
+
+
+def history(n: int = 300) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    generator = np.random.default_rng(9)
+    born = pd.Timestamp("2024-01-01") + pd.to_timedelta(generator.integers(0, 5000, n), unit="h")
+    leads = pd.DataFrame(
+        {
+            "lead_id": [f"L{k:04d}" for k in range(n)],
+            "created_at": born.astype("datetime64[us]"),
+            "employees": generator.integers(1, 500, n).astype("float64"),
+            "industry": pd.Series(generator.choice(["energy", "retail"], n), dtype="str"),
+            "mail": pd.Series(generator.choice(["a@firm.example", "b@gmail.com"], n), dtype="str"),
+        }
+    )
+    leads["as_of"] = leads["created_at"].dt.floor("D") + pd.Timedelta(days=21)
+    visits = leads.loc[np.repeat(np.arange(n), generator.integers(0, 6, n)), ["lead_id", "created_at"]].reset_index(drop=True)
+    visits["happened_at"] = visits["created_at"] + pd.to_timedelta(generator.integers(0, 600, len(visits)), unit="h")
+    visits["recorded_at"] = visits["happened_at"] + pd.to_timedelta(generator.integers(0, 48, len(visits)), unit="h")
+    visits = visits.assign(kind="visit")[["lead_id", "kind", "happened_at", "recorded_at"]]
+    changed = leads.iloc[::3]
+    changes = pd.DataFrame(
+        {
+            "lead_id": changed["lead_id"],
+            "column": "employees",
+            "recorded_at": changed["created_at"] + pd.Timedelta(days=20),
+            "old_value": "7",
+            "new_value": changed["employees"].astype(int).astype(str),
+        }
+    ).reset_index(drop=True)
+    return leads, visits, changes
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    leads, visits, changes = history()
+    generator = np.random.default_rng(4)
+    blank = Margin(encode(pd.DataFrame())[0], [], [], 0.0, np.zeros(0))
+    builder = Scorer(SPEC, blank, 0.0, Calibration("none", 0, 1), Interval(0.9, [], [], []), [], "none")
+    features = builder.features(leads, visits, changes)
+    log_odds = -1 + 0.4 * features["n_visit_30d"] + (features["industry"] == "retail")
+    label = (generator.random(len(features)) < 1 / (1 + np.exp(-log_odds))).to_numpy(dtype="float64")
+    encoder, matrix = encode(features)
+    trees = XGBoostSettings(max_depth=3, learning_rate=0.2, min_child_weight=1.0, subsample=1.0, colsample_bytree=1.0, reg_lambda=1.0)
+    members = [
+        fit_logistic(encoder, matrix, label, LogisticSettings(bins=3, c=0.1)),
+        fit_xgboost(encoder, matrix, label, trees, rounds=15, seed=1, threads=1),
+    ]
+    path = tmp_path_factory.mktemp("model") / "scorer"
+    path.mkdir()
+    model_folder.write(
+        path,
+        spec=SPEC,
+        margin=Margin.centred(encoder, members, [0.4, 0.6], features),
+        level=0.0,
+        calibration=Calibration("sigmoid", -0.1, 0.9),
+        interval=Interval(0.9, [-2.0, 1.0], [-0.4, -0.2], [0.3, 0.5]),
+        tiers=[{"name": "A", "from": 500}, {"name": "B", "from": 0}],
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def scorer(folder) -> Scorer:
+    return Scorer.load(folder)
+
+
+def nested(leads, visits, changes) -> pd.DataFrame:
+    def records(table, key):
+        mine = table[table["lead_id"] == key].drop(columns="lead_id")
+        return json.loads(mine.to_json(orient="records", date_format="iso"))
+
+    return leads.assign(
+        activities=[records(visits, key) for key in leads["lead_id"]],
+        changes=[records(changes, key) for key in leads["lead_id"]],
+    )
+
+
+def test_output_has_the_promised_columns_and_ranges(scorer):
+    scores = scorer.score(*history())
+    assert list(scores.columns) == OUTPUT
+    assert scores["score"].between(0, 100).all() and scores["probability"].between(0, 1).all()
+    assert (scores["interval_low"] <= scores["probability"]).all() and (scores["probability"] <= scores["interval_high"]).all()
+    assert (scores["score"] - 100 * scores["probability"]).abs().max() <= 0.05 + 1e-9
+    assert set(scores["tier"]) == {"A", "B"}
+    assert ((scores["tier"] == "A") == (scores["score"] >= 50)).all()
+
+
+def test_base_and_reasons_add_up_to_the_displayed_score(scorer):
+    for row in scorer.score(*history()).itertuples():
+        tenths = round(row.base * 10) + sum(round(points * 10) for _, points in json.loads(row.reasons))
+        assert tenths == round(row.score * 10)
+
+
+def test_nested_rows_score_as_flat_tables(scorer):
+    leads, visits, changes = history()
+    pd.testing.assert_frame_equal(scorer.score(leads, visits, changes), scorer.predict(nested(leads, visits, changes)), check_exact=True)
+
+
+def test_source_names_score_as_the_scorers_own(scorer):
+    leads, visits, changes = history(20)
+    raw = leads.rename(columns={"lead_id": "customer", "created_at": "born"})
+    pd.testing.assert_frame_equal(scorer.score(raw, visits, changes), scorer.score(leads, visits, changes))
+
+
+def test_one_by_one_equals_the_batch(scorer):
+    leads, visits, changes = history(25)
+    batch = scorer.score(leads, visits, changes)
+    alone = pd.concat([scorer.score(leads.iloc[[k]], visits, changes) for k in range(25)], ignore_index=True)
+    pd.testing.assert_frame_equal(batch, alone, check_exact=True)
+
+
+def test_nothing_recorded_later_touches_the_score(scorer):
+    leads, visits, changes = history()
+    limit = visits["lead_id"].map(leads.set_index("lead_id")["as_of"])
+    pd.testing.assert_frame_equal(scorer.score(leads, visits[visits["recorded_at"] <= limit], changes), scorer.score(leads, visits, changes))
+
+
+def test_rows_that_cannot_be_scored_come_back_with_the_reason(scorer):
+    leads, visits, changes = history(5)
+    leads.loc[0, "employees"] = -3
+    leads["converted_at"] = pd.Series([None, leads["as_of"][1], None, None, None], dtype="datetime64[us]")
+    leads.loc[2, "created_at"] = pd.NaT
+    scores = scorer.score(leads, visits, changes)
+    assert scores["score"].isna().tolist() == [True, True, True, False, False]
+    assert scores["refused"][0] == "employees is below 1"
+    assert scores["refused"][1] == "already converted by the as-of date"
+    assert "created_at is missing" in scores["refused"][2]
+    assert scores["reasons"][:3].tolist() == ["[]"] * 3
+    assert scores["lead_id"].tolist() == leads["lead_id"].tolist()
+
+
+def test_a_table_in_which_no_row_can_be_scored_is_an_answer_too(scorer):
+    leads, visits, changes = history(3)
+    scores = scorer.score(leads.assign(employees=0.0), visits, changes)
+    assert scores["score"].isna().all() and (scores["refused"] == "employees is below 1").all()
+
+
+def test_flags_name_what_a_reader_should_know(scorer):
+    leads, visits, changes = history(4)
+    leads.loc[0, "industry"] = "fusion"
+    leads.loc[1, "as_of"] = leads.loc[1, "created_at"] + pd.Timedelta(days=200)
+    leads.loc[2, "employees"] = np.nan
+    flags = scorer.score(leads, visits, changes.iloc[:0])["flags"]
+    assert flags.tolist() == ["unseen_category:industry", "age_beyond_training", "missing_input:employees", ""]
+
+
+def test_an_absent_column_is_a_clear_error(scorer):
+    leads, visits, changes = history(3)
+    with pytest.raises(ScorerError, match="lacks the column\\(s\\) industry; a value may be missing"):
+        scorer.score(leads.drop(columns="industry"), visits, changes)
+    with pytest.raises(ScorerError, match="activities, changes: lists of records"):
+        scorer.predict(leads)
+
+
+def test_personal_columns_are_optional_and_never_come_back(scorer):
+    leads, visits, changes = history(3)
+    assert "mail" not in scorer.score(leads, visits, changes)
+    assert scorer.score(leads.drop(columns="mail"), visits, changes)["score"].notna().all()
+
+
+def test_an_unreadable_time_in_a_nested_row_refuses_that_row_only(scorer):
+    rows = nested(*history(3))
+    rows.at[1, "activities"] = [{"kind": "visit", "happened_at": "soon", "recorded_at": "2024-01-05"}]
+    refused = scorer.predict(rows)["refused"].tolist()
+    assert refused == ["", "a time in its activities is missing or cannot be read", ""]
+
+
+@pytest.mark.parametrize("damage", ["altered", "missing", "added", "code"])
+def test_a_damaged_folder_is_refused_before_it_is_parsed(folder, tmp_path, damage):
+    copy = tmp_path / "scorer"
+    shutil.copytree(folder, copy)
+    tree = next((copy / "data").glob("*.ubj"))
+    if damage == "altered":
+        tree.write_bytes(tree.read_bytes()[:-1] + b"?")
+    elif damage == "missing":
+        tree.unlink()
+    elif damage == "added":
+        (copy / "data" / "extra.json").write_text("{}")
+    else:
+        code = next((copy / "code").glob("*/tiers.py"))
+        code.write_text(code.read_text() + "\n")
+    with pytest.raises(ScorerError, match="missing, added or altered"):
+        Scorer.load(copy)
+
+
+def test_the_same_content_is_the_same_bytes(folder, scorer, tmp_path):
+    again = tmp_path / "again"
+    again.mkdir()
+    version = model_folder.write(
+        again,
+        spec=scorer.spec,
+        margin=scorer.margin,
+        level=scorer.level,
+        calibration=scorer.calibration,
+        interval=scorer.interval,
+        tiers=scorer.tiers,
+    )
+    assert version == scorer.version
+    ours = {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+    theirs = {file.relative_to(again): file.read_bytes() for file in again.rglob("*") if file.is_file()}
+    assert ours == theirs
+
+
+CLEAN = """
+import sys
+sys.modules["pipeline"] = None  # any import of the training package fails
+import json, logging
+logging.disable(logging.WARNING)
+import mlflow, pandas as pd
+rows = pd.DataFrame(json.load(open(sys.argv[2])))
+mlflow.pyfunc.load_model(sys.argv[1]).predict(rows).to_json(sys.argv[3], orient="records", double_precision=15, date_format="iso")
+"""
+
+
+def test_mlflow_loads_the_folder_without_this_package_and_gives_the_same_numbers(folder, scorer, tmp_path):
+    leads, visits, changes = history(40)
+    rows = nested(leads, visits, changes)
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(folder, copy)
+    (tmp_path / "rows.json").write_text(rows.to_json(orient="records", date_format="iso"))
+    environment = os.environ | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "PYTHONPATH": ""}
+    subprocess.run(
+        [sys.executable, "-c", CLEAN, str(copy), str(tmp_path / "rows.json"), str(tmp_path / "out.json")],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        timeout=120,
+    )
+    got = pd.DataFrame(json.loads((tmp_path / "out.json").read_text()))
+    expected = scorer.score(leads, visits, changes)
+    for name in ("score", "probability", "interval_low", "interval_high", "base"):
+        np.testing.assert_allclose(got[name], expected[name], atol=1e-9, rtol=0)
+    for name in ("lead_id", "reasons", "tier", "flags", "refused", "model_version"):
+        assert got[name].tolist() == expected[name].tolist()

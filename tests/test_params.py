@@ -1,0 +1,61 @@
+"""params.yaml: closed, checked, and every fault named at once."""
+
+import pytest
+
+from pipeline import params
+from pipeline.errors import ParamsError
+
+
+@pytest.fixture
+def changed(project_root, tmp_path):
+    text = (project_root / "params.yaml").read_text()
+
+    def change(*pairs: tuple[str, str]):
+        new = text
+        for old, value in pairs:
+            assert old in new
+            new = new.replace(old, value, 1)
+        path = tmp_path / "params.yaml"
+        path.write_text(new)
+        return path
+
+    return change
+
+
+def test_the_shipped_file_loads(project_root):
+    assert params.load(project_root / "params.yaml").run.contract == "demo"
+
+
+def test_every_fault_is_named_at_once_with_its_key(changed):
+    path = changed(("threads: 2", "threads: 0\n  thread: 3"), ("ages_days: [3, 10, 21, 45]", "ages_days: [10, 3]"))
+    with pytest.raises(ParamsError) as error:
+        params.load(path)
+    message = str(error.value)
+    assert "run.threads: Input should be greater than or equal to 1" in message
+    assert "run.thread: unknown key" in message
+    assert "ages_days must rise" in message
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("seed: 20260101", "seed: '1'", "run.seed"),
+        ("train_share: 0.5", "train_share: 0.9", "must stay below 1"),
+        ("tiers: {A: 0.1, B: 0.3, C: 0.6, D: 1.0}", "tiers: {A: 0.5, B: 0.3}", "rising top shares"),
+        ("max_depth: [2, 5]", "max_depth: [5, 2]", "the lower end comes first"),
+        ("contract: demo", "contract: ../demo", "run.contract"),
+        ("max_calibration_error: 0.03", "", "key is missing"),
+    ],
+)
+def test_one_fault(changed, old, new, said):
+    with pytest.raises(ParamsError, match=said):
+        params.load(changed((old, new)))
+
+
+def test_a_file_that_is_not_yaml_or_not_there(tmp_path):
+    with pytest.raises(ParamsError, match="no such file"):
+        params.load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("run: [1\nseed: 2")
+    with pytest.raises(ParamsError, match="line 2: not valid YAML"):
+        params.load(tmp_path / "params.yaml")
