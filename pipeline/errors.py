@@ -12,8 +12,8 @@
 
 A candidate that the gate refuses is a recorded decision, not an error.
 
-Messages are whole sentences: what was seen, what is allowed, what to do. They name files, lines, columns and keys, never
-a lead's values.
+Messages are whole sentences: what was seen, what is allowed, what to do. They name files, lines, columns and keys,
+never a lead's values.
 """
 
 

@@ -65,7 +65,12 @@ _CATALOGUE = [
         ("activities.parquet", "activity", "row", "activities of kept leads, in order of lead and time"),
         ("changes.parquet", "change", "row", "changes of kept leads, in order of lead and time"),
         ("quarantine.parquet", "row", "table row", "rows set aside, raw, each with its reasons"),
-        ("expectations.csv", "expectation", "table expectation column", "every expectation, rows checked, rows that failed"),
+        (
+            "expectations.csv",
+            "expectation",
+            "table expectation column",
+            "every expectation, rows checked, rows that failed",
+        ),
         ("leaks.csv", "column", "column", "every source column: enters the model or not, and why"),
         ("summary.json", "run", "", "rows in = kept + quarantined, per table and reason"),
         ("docs", "folder", "", "Great Expectations Data Docs, for reading"),
@@ -115,7 +120,7 @@ _CATALOGUE = [
         ("rivals.csv", "system metric", "system metric", "every rival on the same rows"),
         ("reliability.csv", "bin", "bin", "predicted and observed conversion with Wilson intervals"),
         ("lift.csv", "share", "share", "lift and capture by share of leads called"),
-        ("slices.csv", "slice", "criterion value", "metrics by value of each categorical feature"),
+        ("slices.csv", "slice", "feature value", "metrics by value of each categorical feature"),
         ("scores.parquet", "test snapshot", "lead_id as_of", "everything the scorer returned, and the label"),
         ("rival_scores.parquet", "test snapshot", "lead_id as_of", "each rival's probability"),
         ("reliability.png", "figure", "", "score against observed conversion"),
@@ -133,7 +138,8 @@ catalogue: dict[str, Artefact] = {artefact.name: artefact for artefact in _CATAL
 
 
 def find_root(start: Path) -> Path:
-    """The project: the nearest folder at or above `start` with params.yaml and dvc.yaml, else the one this code lies in.
+    """The project: the nearest folder at or above `start` with params.yaml and dvc.yaml, else the one this code lies
+    in.
 
     Raises:
         ParamsError: neither is a project.

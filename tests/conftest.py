@@ -1,11 +1,36 @@
 """Fixtures that every test may use."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+from pipeline import process
+from tests.workspaces import run_stages, small_workspace
+
+process.configure_environment()
+os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 @pytest.fixture(scope="session")
 def project_root() -> Path:
     """The checkout that the tests run in."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def lead_data_dir(project_root: Path) -> Path:
+    """The folder with the published data sets; a test that needs it is skipped where they are not at hand."""
+    named = os.environ.get("LEAD_DATA_DIR")
+    for folder in [*([Path(named)] if named else []), project_root / "data" / "raw"]:
+        if (folder / "uci_bank_marketing").is_dir() and (folder / "uci_online_shoppers").is_dir():
+            return folder
+    pytest.skip("the published data sets are neither in LEAD_DATA_DIR nor under data/raw/")
+
+
+@pytest.fixture(scope="session")
+def demo_run(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Root of a workspace in which a small demo run has gone through all stages. Read it, do not write into it."""
+    workspace = small_workspace(project_root, tmp_path_factory.mktemp("demo") / "work")
+    run_stages(workspace)
+    return workspace.root

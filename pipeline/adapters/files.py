@@ -50,7 +50,7 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 
 
 def write_table(path: Path, frame: pd.DataFrame | Iterable[pd.DataFrame]) -> None:
-    """Parquet without timestamps or library names in it, in row groups; an iterable of frames is written as it comes."""
+    """Parquet without clock times or library names, in row groups; an iterable of frames is written as it comes."""
     frames = [frame] if isinstance(frame, pd.DataFrame) else frame
 
     def write(file: IO[bytes]) -> None:
@@ -77,7 +77,8 @@ def read_json(path: Path) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """Hash of one file, or of a folder: of the sorted list of its files' relative paths and hashes, byte code left out."""
+    """Hash of one file, or of a folder: of the sorted list of its files' relative paths and hashes, byte code left
+    out."""
     if path.is_dir():
         inside = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
         parts = (f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n" for file in inside)

@@ -1,7 +1,7 @@
 """The scorer as a folder: code and data, loadable by MLflow as it stands, the same bytes every time.
 
-MLflow's own `save_model` writes a clock time and a random id; this writes the same format by hand. The code goes under a
-name made from the content's hash, so that two versions load in one process.
+MLflow's own `save_model` writes a clock time and a random id; this writes the same format by hand. The code goes
+under a name made from the content's hash, so that two versions load in one process.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ from pipeline.scorer.model import FORMAT, OUTPUT, content, verify, version_of
 #: What a serving environment needs; `xgboost-cpu` of the same version serves as well and is smaller.
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "xgboost")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}.0"
-OUTPUT_TYPES = {"as_of": "datetime"} | {
-    name: "double" for name in ("score", "probability", "interval_low", "interval_high", "base")
-}
+DOUBLES = ("score", "probability", "interval_low", "interval_high", "base")
+OUTPUT_TYPES = {"as_of": "datetime"} | dict.fromkeys(DOUBLES, "double")
 
 
 def write(
@@ -74,7 +73,8 @@ def _describe(folder: Path, module: str, spec: dict[str, Any]) -> None:
     wanted = ["lead_id", "created_at", "as_of", *(column["name"] for column in spec["profile"])]
     optional = [*sorted(spec["names"]), *(fact["column"] for fact in spec["facts"]), "converted_at", "lost_at"]
     inputs = [*dict.fromkeys([*wanted, *optional]), "activities", "changes"]
-    # Typed columns refuse an integer where a number is meant, and an empty column; the scorer checks every value itself.
+    # Typed columns refuse an integer where a number is meant, and an empty column; the scorer checks every value
+    # itself.
     signature = {
         "inputs": json.dumps([{"type": "any", "name": name, "required": False} for name in inputs]),
         "outputs": json.dumps(

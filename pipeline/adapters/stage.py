@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Stage:
     """Handed to a stage's `run`. Names are those of the catalogue: `<stage>/<file>`.
 
-    Inputs are checked against the manifest that their stage wrote. Outputs go to a folder beside the stage's own and move
-    into place, manifest last, when `run` has returned; after an error they are removed and the old ones stand.
+    Inputs are checked against the manifest that their stage wrote. Outputs go to a folder beside the stage's own and
+    move into place, manifest last, when `run` has returned; after an error they are removed and the old ones stand.
     """
 
     def __init__(self, name: str, workspace: Workspace, params: Params) -> None:

@@ -9,15 +9,16 @@ import logging
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import optuna
 
-import pipeline.scorer
-import pipeline.scoring
 from pipeline.adapters import files, tracking
 from pipeline.params import Tune
 from pipeline.paths import Workspace
-from pipeline.scoring.search import Trial
+
+#: Code that a trial's result depends on, beside the libraries.
+CODE = ("scorer/features.py", "scorer/margin.py", "scorer/calibration.py", "scoring/fit.py", "scoring/search.py")
 
 
 def inputs_hash(snapshots: Path, params: Tune, seed: int) -> str:
@@ -27,12 +28,7 @@ def inputs_hash(snapshots: Path, params: Tune, seed: int) -> str:
         "params": params.model_dump(mode="json"),
         "seed": seed,
         "libraries": {name: metadata.version(name) for name in ("numpy", "optuna", "scikit-learn", "xgboost")},
-        "code": {
-            f"{package.__name__}.{file.stem}": files.sha256(file)
-            for package in (pipeline.scorer, pipeline.scoring)
-            for file in sorted(Path(str(package.__file__)).parent.glob("*.py"))
-            if file.stem in ("fit", "search", "margin", "features", "calibration")
-        },
+        "code": {name: files.sha256(Path(__file__).parent.parent / name) for name in CODE},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -45,12 +41,14 @@ def open_study(workspace: Workspace, name: str) -> optuna.Study:
     return optuna.create_study(study_name=name, storage=storage, load_if_exists=True, direction="minimize")
 
 
-def trial_log(workspace: Workspace, contract: str, study: str, params: Tune) -> Callable[[int, Trial], None]:
-    """A function that logs each finished trial as a live MLflow run under the study's own run."""
+def trial_log(
+    workspace: Workspace, contract: str, study: str, params: Tune
+) -> Callable[[int, str, dict[str, Any], float], None]:
+    """A function (number, family, settings, loss) that logs each finished trial as a run under the study's own run."""
     log = tracking.TrialLog(tracking.open_store(workspace), contract)
     log.start(study, params.model_dump(mode="json"))
 
-    def report(number: int, trial: Trial) -> None:
-        log.trial(number, {"family": trial.family} | trial.settings.model_dump(), trial.loss, "COMPLETE")
+    def report(number: int, family: str, settings: dict[str, Any], loss: float) -> None:
+        log.trial(number, {"family": family} | settings, loss, "COMPLETE")
 
     return report

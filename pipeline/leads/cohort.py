@@ -71,8 +71,8 @@ def draw(leads: pd.DataFrame, contract: Contract, newest: pd.Timestamp, params: 
     """Label the matured snapshots and draw the windows.
 
     Windows are half-open `[start, end)` in creation time (in position, where the source has no creation column). A lead
-    belongs to the window it was created in. A snapshot is set aside and counted when its lead was closed by then, its horizon
-    has not passed by `newest`, or its horizon passes its window's end.
+    belongs to the window it was created in. A snapshot is set aside and counted when its lead was closed by then, its
+    horizon has not passed by `newest`, or its horizon passes its window's end.
 
     Raises:
         NotEnoughData: a window is left without snapshots or without both outcomes.
@@ -85,7 +85,7 @@ def draw(leads: pd.DataFrame, contract: Contract, newest: pd.Timestamp, params: 
         found = leads[[LEAD_KEY, CREATED_AT]].assign(as_of=leads[CREATED_AT], open=True)
         found = found.sort_values([LEAD_KEY, "as_of"], ignore_index=True)
     by_lead = leads.set_index(LEAD_KEY)
-    where = by_lead.index.get_indexer(found[LEAD_KEY])
+    where = by_lead.index.get_indexer(pd.Index(found[LEAD_KEY]))
     found["position"] = position.to_numpy()[where]
 
     if dated:
@@ -115,11 +115,12 @@ def draw(leads: pd.DataFrame, contract: Contract, newest: pd.Timestamp, params: 
 
     kept = found[found["open"] & found["matured"] & ~found["embargoed"]]
     windows = _windows(found, kept, edges, axis=contract.time.kind)
-    for row in windows.itertuples():
-        if row.snapshots == 0 or row.conversions in (0, row.snapshots):
+    for row in windows.to_dict("records"):
+        if row["snapshots"] == 0 or row["conversions"] in (0, row["snapshots"]):
             raise NotEnoughData(
-                f"the {row.split} window holds {row.snapshots} matured snapshots with {row.conversions} conversions; it needs "
-                "both outcomes. Give a longer history, a shorter horizon, or other shares in params.yaml (featurize)."
+                f"the {row['split']} window holds {row['snapshots']} matured snapshots with {row['conversions']} "
+                "conversions; it needs both outcomes. Give a longer history, a shorter horizon, or other shares in "
+                "params.yaml (featurize)."
             )
     columns = [LEAD_KEY, "as_of", "label", "split", "position"]
     return Cohort(snapshots=kept[columns].reset_index(drop=True), windows=windows)
@@ -147,11 +148,13 @@ def _windows(found: pd.DataFrame, kept: pd.DataFrame, edges: list[Any], *, axis:
     return pd.DataFrame(rows)
 
 
-def check_windows(snapshots: pd.DataFrame, windows: pd.DataFrame, leads: pd.DataFrame, horizon_days: int) -> dict[str, int]:
+def check_windows(
+    snapshots: pd.DataFrame, windows: pd.DataFrame, leads: pd.DataFrame, horizon_days: int
+) -> dict[str, int]:
     """Look at the finished split again, by another route: faults found, each 0 in a sound split.
 
-    `leads_in_two_splits`: leads that stand in more than one. `horizon_past_end`: snapshots whose label reaches past their
-    window. `out_of_window`: snapshots of leads created outside their window.
+    `leads_in_two_splits`: leads that stand in more than one. `horizon_past_end`: snapshots whose label reaches past
+    their window. `out_of_window`: snapshots of leads created outside their window.
     """
     per_lead = snapshots.groupby(LEAD_KEY)["split"].nunique()
     faults = {"leads_in_two_splits": int((per_lead > 1).sum()), "horizon_past_end": 0, "out_of_window": 0}
@@ -160,9 +163,9 @@ def check_windows(snapshots: pd.DataFrame, windows: pd.DataFrame, leads: pd.Data
         faults["out_of_window"] = int((ordered["min"].to_numpy()[1:] <= ordered["max"].to_numpy()[:-1]).sum())
         return faults
     created = leads.set_index(LEAD_KEY)[CREATED_AT]
-    for window in windows.itertuples():
-        mine = snapshots[snapshots["split"] == window.split]
+    for window in windows.to_dict("records"):
+        mine = snapshots[snapshots["split"] == window["split"]]
         born = mine[LEAD_KEY].map(created)
-        faults["out_of_window"] += int(((born < window.start) | (born >= window.end)).sum())
-        faults["horizon_past_end"] += int((mine["as_of"] + horizon_days * DAY > window.end).sum())
+        faults["out_of_window"] += int(((born < window["start"]) | (born >= window["end"])).sum())
+        faults["horizon_past_end"] += int((mine["as_of"] + horizon_days * DAY > window["end"]).sum())
     return faults

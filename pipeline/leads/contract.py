@@ -1,7 +1,9 @@
-"""A contract describes one data source: tables, keys, times, outcome, and for every column its role, criterion, known-at.
+"""A contract describes one data source: tables, keys, times, outcome, and for every column its role, criterion,
+known-at.
 
-A contract is one YAML file in `data/contracts/`; `contract_version: 1` covers every key here, and later keys are optional
-additions. The schema is closed: an unknown key is an error. `resolve` turns a contract into the form that stages read from
+A contract is one YAML file in `data/contracts/`; `contract_version: 1` covers every key here, and later keys are
+optional additions. The schema is closed: an unknown key is an error. `resolve` turns a contract into the form that
+stages read from
 `data/ingest/contract.json`: criteria filled in, and for every column whether it enters the model and, if not, why.
 """
 
@@ -67,7 +69,8 @@ class Source(Part):
 
 
 class Calendar(Part):
-    """Columns that date a row without a year; the year follows from the row order (a month that falls starts a new year)."""
+    """Columns that date a row without a year; the year follows from the row order (a month that falls starts a new
+    year)."""
 
     month: Name
     day: Name | None = None
@@ -77,8 +80,8 @@ class Calendar(Part):
 class Time(Part):
     """The time axis leads are split along.
 
-    `column`: a creation timestamp. `row_order`: rows stand in time order, `calendar` dates them. `none`: no time axis, the
-    split is random and marked as such.
+    `column`: a creation timestamp. `row_order`: rows stand in time order, `calendar` dates them. `none`: no time
+    axis, the split is random and marked as such.
     """
 
     kind: Literal["column", "row_order", "none"]
@@ -97,8 +100,9 @@ class Time(Part):
 class Outcome(Part):
     """What counts as a conversion.
 
-    `dates`: `converted_at` (and `lost_at`) hold the moment, missing while open; a snapshot is labelled 1 if the lead converts
-    within `horizon_days` after the as-of date. `flag`: `column` equals `positive`, decided at once (`horizon_days: 0`).
+    `dates`: `converted_at` (and `lost_at`) hold the moment, missing while open; a snapshot is labelled 1 if the lead
+    converts within `horizon_days` after the as-of date. `flag`: `column` equals `positive`, decided at once
+    (`horizon_days: 0`).
     """
 
     kind: Literal["dates", "flag"]
@@ -125,9 +129,9 @@ class Outcome(Part):
 class Column(Part):
     """One column of the leads table.
 
-    `known_at`: `creation` (fixed from the start), `over_time` (changes; usable only with a changes table that records it),
-    `outcome` (filled in with or after it), `unknown`. Only `feature` columns known at creation, or over time with their
-    changes, enter the model.
+    `known_at`: `creation` (fixed from the start), `over_time` (changes; usable only with a changes table that records
+    it), `outcome` (filled in with or after it), `unknown`. Only `feature` columns known at creation, or over time with
+    their changes, enter the model.
     """
 
     role: Role
@@ -247,7 +251,8 @@ class Contract(Part):
         return self
 
 
-#: Names that every table carries after `ingest`, whatever the source calls them. `ROW` is the 1-based row of the source.
+#: Names that every table carries after `ingest`, whatever the source calls them. `ROW` is the 1-based row of the
+#: source.
 LEAD_KEY = "lead_id"
 CREATED_AT = "created_at"
 CONVERTED_AT = "converted_at"
@@ -269,8 +274,9 @@ class Resolved(Part):
     """A contract as stages read it: the source's own description plus what follows from it.
 
     `names`: source name -> name after `ingest`, for every column but the personal ones, which `ingest` leaves behind.
-    `features`: columns that enter the model, as `name -> (criterion, group)`; personal columns enter only as derived facts
-    (`fact_name`). `excluded`: every other column with the reason it stays out. `tracked`: features whose changes are kept.
+    `features`: columns that enter the model, as `name -> (criterion, group)`; personal columns enter only as derived
+    facts (`fact_name`). `excluded`: every other column with the reason it stays out. `tracked`: features whose
+    changes are kept.
     """
 
     contract: Contract
@@ -321,9 +327,13 @@ def resolve(contract: Contract) -> Resolved:
     named = list(features.values()) + [(kind.criterion or name, kind.group) for name, kind in kinds.items()]
     for criterion, group in named:
         if groups.setdefault(criterion, group) != group:
-            raise ContractError(f"contract {contract.name}: criterion `{criterion}` stands in both groups; give it one.")
+            raise ContractError(
+                f"contract {contract.name}: criterion `{criterion}` stands in both groups; give it one."
+            )
     if not named:
-        raise ContractError(f"contract {contract.name}: no column and no activity may enter the model; nothing to learn from.")
+        raise ContractError(
+            f"contract {contract.name}: no column and no activity may enter the model; nothing to learn from."
+        )
     return Resolved(contract=contract, names=_names(contract), features=features, excluded=excluded, tracked=tracked)
 
 
@@ -336,17 +346,15 @@ def _names(contract: Contract) -> dict[str, str]:
         contract.outcome.lost_at: LOST_AT,
         contract.outcome.column: CONVERTED,
     }
-    names = {
-        name: canonical.get(name, name) for name, column in contract.columns.items() if column.role != "personal"
-    }
+    names = {name: canonical.get(name, name) for name, column in contract.columns.items() if column.role != "personal"}
     made = [fact_name(name, fact) for name, column in contract.columns.items() for fact in column.facts]
     reserved = {LEAD_KEY, CREATED_AT, CONVERTED_AT, LOST_AT, CONVERTED, ROW, "as_of", "label", "split"}
     after = list(names.values()) + made
     twice = sorted({name for name in after if after.count(name) > 1})
     taken = sorted(name for name, new in names.items() if name == new and name in reserved and name not in canonical)
-    if twice or taken:
+    if clashes := sorted({*twice, *taken}):
         raise ContractError(
-            f"contract {contract.name}: columns {', '.join(twice + taken)} clash with names that every table carries after "
+            f"contract {contract.name}: columns {', '.join(clashes)} clash with names that every table carries after "
             f"ingest ({', '.join(sorted(reserved))}); rename them in the source."
         )
     return names

@@ -1,4 +1,5 @@
-"""Proof that features use nothing recorded after the as-of date: delete everything later, rebuild, compare byte for byte.
+"""Proof that features use nothing recorded after the as-of date: delete everything later, rebuild, compare byte for
+byte.
 
 The truncated history is made by plain loops over one lead's rows, sharing no code with the features it checks.
 """
@@ -25,10 +26,10 @@ def truncate(
     """
     then = lead.copy()
     for source, name in tracked.items():
-        later = [c for c in changes.itertuples() if c.column == source and c.recorded_at > as_of]
+        later = [c for c in changes.to_dict("records") if c["column"] == source and c["recorded_at"] > as_of]
         if later:
-            first = min(later, key=lambda change: change.recorded_at)
-            then[name] = pd.Series([first.old_value], index=then.index, dtype=object)
+            first = min(later, key=lambda change: change["recorded_at"])
+            then[name] = pd.Series([first["old_value"]], index=then.index, dtype=object)
     for name in (CONVERTED_AT, LOST_AT):
         if name in then and not (then[name] <= as_of).all():
             then[name] = pd.NaT
@@ -46,7 +47,8 @@ def prove(
     samples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Rebuild a seeded sample of snapshots from truncated tables and compare with `features` (same order as `snapshots`).
+    """Rebuild a seeded sample of snapshots from truncated tables and compare with `features` (same order as
+    `snapshots`).
 
     Returns:
         `pairs` compared, `differences` (pairs with any differing value), `columns` that differed, `passed`.

@@ -1,7 +1,7 @@
 """What is handed over: raw rows in, scores out. Self-contained: imports numpy, pandas, xgboost and nothing of ours.
 
-Every model carries this package verbatim, under a name made from the model's content hash. `_load_pyfunc` is the entry point
-that MLflow calls.
+Every model carries this package verbatim, under a name made from the model's content hash. `_load_pyfunc` is the
+entry point that MLflow calls.
 """
 
 from __future__ import annotations

@@ -41,8 +41,9 @@ class Calibration:
 class Interval:
     """Range of the conversion rate of leads scored alike.
 
-    `margin`: rising knots. `low`, `high`: distance in log-odds below (<= 0) and above (>= 0) the calibrated log-odds at each
-    knot; between knots linear, beyond them constant. `level`: probability with which the range holds the rate.
+    `margin`: rising knots. `low`, `high`: distance in log-odds below (<= 0) and above (>= 0) the calibrated log-odds
+    at each knot; between knots linear, beyond them constant. `level`: probability with which the range holds the
+    rate.
     """
 
     level: float

@@ -1,12 +1,12 @@
-"""What a lead's row must keep to be scored: the declarations of its contract, row by row, in the words of validation.
+"""What a lead's row must keep to be scored: the declarations of its contract, row by row, as validation words them.
 
-A row that `validate` would set aside must not get a score. `faults` judges the values of one column and `refusals` whole
-rows; `validate` takes its reasons from `words`, so that one fault has one name wherever it is met. What concerns a table
-rather than a row (a key that repeats, a lead that does not exist) is validation's alone.
+A row that `validate` would set aside must not get a score. `faults` judges the values of one column and `refusals`
+whole rows; `validate` takes its reasons from `words`, so that one fault has one name wherever it is met. What concerns
+a table rather than a row (a key that repeats, a lead that does not exist) is validation's alone.
 
 A column is a plain dict: `name`; `type` (number, integer, boolean, category, text, timestamp); and, each optional,
-`required`, `min`, `max`, `values`, `not_before` and `not_with` (names of other columns), `missing` (words that stand for no
-value), `format` (of timestamps).
+`required`, `min`, `max`, `values`, `not_before` and `not_with` (names of other columns), `missing` (words that stand
+for no value), `format` (of timestamps).
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def refusals(rows: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> pd.Ser
     """Why each row cannot be scored.
 
     Args:
-        rows: one row per (lead, as-of), typed or as text; a column that is absent counts as missing values. Where `as_of`
-            is present it must be filled and must not lie before `created_at`.
+        rows: one row per (lead, as-of), typed or as text; a column that is absent counts as missing values. Where
+            `as_of` is present it must be filled and must not lie before `created_at`.
         columns: what the contract declares, see above.
 
     Returns:
@@ -70,6 +70,37 @@ def refusals(rows: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> pd.Ser
         if "created_at" in rows:
             add(as_of < moments(rows["created_at"])[0], "as_of is before created_at")
     return pd.Series(reasons, index=rows.index, dtype="str")
+
+
+def believable_activities(activities: pd.DataFrame, created: pd.Series) -> pd.Series:
+    """Where an activity keeps what validation asks of it: both moments given, none before its lead, recorded last.
+
+    Args:
+        activities: happened_at, recorded_at as `datetime64[us]`; `created`: creation of each row's lead, same index.
+    """
+    happened, recorded = activities["happened_at"], activities["recorded_at"]
+    whole = happened.notna() & recorded.notna()
+    return whole & ~before(happened, created) & ~before(recorded, happened)
+
+
+def believable_changes(
+    changes: pd.DataFrame, created: pd.Series, tracked: Mapping[str, Mapping[str, Any]]
+) -> pd.Series:
+    """Where a change keeps what validation asks of it: recorded, not before its lead, values of their column's kind.
+
+    Args:
+        changes: column, recorded_at, old_value, new_value; `created` as above.
+        tracked: source name -> what is declared of the column; changes of other columns are no concern here.
+    """
+    kept = changes["recorded_at"].notna() & ~before(changes["recorded_at"], created)
+    for source, column in tracked.items():
+        mine = changes["column"] == source
+        for side in ("old_value", "new_value"):
+            values = changes.loc[mine, [side]].set_axis([column["name"]], axis=1)
+            for rule, bad in faults(values, column).items():
+                if rule != "required":
+                    kept &= ~bad.reindex(changes.index, fill_value=False)
+    return kept
 
 
 def faults(rows: pd.DataFrame, column: Mapping[str, Any]) -> dict[str, pd.Series]:
@@ -129,7 +160,8 @@ def numbers(values: pd.Series) -> tuple[pd.Series, pd.Series]:
 def booleans(values: pd.Series) -> tuple[pd.Series, pd.Series]:
     """Values as float64 (1.0 true, 0.0 false), and where a value is there but is neither."""
     text = values.astype("str").str.strip().str.lower().where(values.notna())
-    number = pd.Series(np.where(text.isin(TRUE_WORDS), 1.0, np.where(text.isin(FALSE_WORDS), 0.0, np.nan)), index=values.index)
+    found = np.where(text.isin(TRUE_WORDS), 1.0, np.where(text.isin(FALSE_WORDS), 0.0, np.nan))
+    number = pd.Series(found, index=values.index)
     return number, values.notna() & number.isna()
 
 
@@ -139,7 +171,8 @@ def moments(values: pd.Series, format: str | None = None) -> tuple[pd.Series, pd
         moment = values
     else:
         given = ~blank(values)
-        moment = pd.to_datetime(values.astype(object).where(given), errors="coerce", utc=True, format=format or "ISO8601")
+        text = values.astype(object).where(given)
+        moment = pd.to_datetime(text, errors="coerce", utc=True, format=format or "ISO8601")
     if getattr(moment.dtype, "tz", None) is not None:
         moment = moment.dt.tz_convert("UTC").dt.tz_localize(None)
     moment = moment.astype("datetime64[us]")
@@ -149,8 +182,8 @@ def moments(values: pd.Series, format: str | None = None) -> tuple[pd.Series, pd
 def before(left: pd.Series, right: pd.Series | pd.Timestamp) -> pd.Series:
     """True where `left` lies before `right`; a missing moment is never before.
 
-    A moment at exactly midnight is taken for a date, which lasts all day: an activity dated 3 March is not before its lead
-    created on 3 March at 10:40.
+    A moment at exactly midnight is taken for a date, which lasts all day: an activity dated 3 March is not before its
+    lead created on 3 March at 10:40.
     """
     day = right.dt.floor("D") if isinstance(right, pd.Series) else right.floor("D")
     dated = left == left.dt.floor("D")

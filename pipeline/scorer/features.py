@@ -1,7 +1,8 @@
 """Point-in-time features: what was recorded about a lead by its as-of date, and nothing else.
 
-One function builds them for training and for scoring. Inputs are flat tables; `owner` arrays say which history belongs to
-which row, so that the same code serves a table joined by lead (training, batches) and lists nested in a row (requests).
+One function builds them for training and for scoring. Inputs are flat tables; `owner` arrays say which history
+belongs to which row, so that the same code serves a table joined by lead (training, batches) and lists nested in a
+row (requests).
 """
 
 from __future__ import annotations
@@ -33,14 +34,15 @@ class History:
 
 
 def microseconds(times: pd.Series) -> np.ndarray:
-    """Naive UTC times as int64 microseconds since 1970; missing is the smallest int64."""
+    """Naive UTC times as int64 microseconds since 1970; missing is the smallest int64 (and must be masked)."""
     return times.to_numpy(dtype="datetime64[us]").view("int64")
 
 
 def feature_list(spec: dict[str, Any]) -> list[dict[str, str]]:
     """Every feature of a specification in order: name, criterion, group, and type `number` or `category`."""
     features = [
-        {"name": c["name"], "criterion": c["criterion"], "group": c["group"], "type": c["kind"]} for c in spec["profile"]
+        {"name": c["name"], "criterion": c["criterion"], "group": c["group"], "type": c["kind"]}
+        for c in spec["profile"]
     ]
 
     def add(name: str, criterion: str, group: str = "engagement") -> None:
@@ -75,8 +77,9 @@ def build(rows: pd.DataFrame, history: History, spec: dict[str, Any]) -> pd.Data
         spec: `profile`, `kinds`, `windows_days`, `aged`, as written by `featurize`.
 
     Returns:
-        DataFrame of shape (n_rows, n_features), in row order, columns as `feature_list`: float64, or str for categories;
-        NaN where a value is missing. Counts are of activities; `days_since_*`, `age_days` and gaps are days.
+        DataFrame of shape (n_rows, n_features), in row order, columns as `feature_list`: float64, or str for
+        categories; NaN where a value is missing. Counts are of activities; `days_since_*`, `age_days` and gaps are
+        days.
     """
     as_of = microseconds(rows["as_of"])
     created = microseconds(rows["created_at"])
@@ -90,8 +93,8 @@ def build(rows: pd.DataFrame, history: History, spec: dict[str, Any]) -> pd.Data
     return pd.DataFrame({name: values[name] for name in names}, index=pd.RangeIndex(len(rows)))
 
 
-def _pairs(row_owner: np.ndarray, owner: np.ndarray, n_owners: int) -> tuple[np.ndarray, np.ndarray]:
-    """All (row, event) index pairs of the same owner; `owner` must be sorted."""
+def pairs(row_owner: np.ndarray, owner: np.ndarray, n_owners: int) -> tuple[np.ndarray, np.ndarray]:
+    """All (row, event) index pairs of the same owner; `owner`, that of the events, must be sorted."""
     start = np.searchsorted(owner, np.arange(n_owners + 1))
     count = np.diff(start)[row_owner]
     row = np.repeat(np.arange(len(row_owner)), count)
@@ -99,7 +102,9 @@ def _pairs(row_owner: np.ndarray, owner: np.ndarray, n_owners: int) -> tuple[np.
     return row, np.repeat(start[:-1][row_owner], count) + offset
 
 
-def _profile(values: dict[str, Any], rows: pd.DataFrame, as_of: np.ndarray, history: History, spec: dict[str, Any]) -> None:
+def _profile(
+    values: dict[str, Any], rows: pd.DataFrame, as_of: np.ndarray, history: History, spec: dict[str, Any]
+) -> None:
     """Profile columns as of each row; tracked ones rolled to the as-of date by their changes."""
     for column in spec["profile"]:
         name, kind = column["name"], column["kind"]
@@ -107,12 +112,13 @@ def _profile(values: dict[str, Any], rows: pd.DataFrame, as_of: np.ndarray, hist
         if not column["tracked"]:
             values[name] = _typed(value, kind)
             continue
-        mine = np.flatnonzero((history.changes["column"] == column["source"]).to_numpy())
+        dated = history.changes["recorded_at"].notna()
+        mine = np.flatnonzero((dated & (history.changes["column"] == column["source"])).to_numpy())
         recorded = microseconds(history.changes["recorded_at"])[mine]
         order = np.lexsort((np.arange(len(mine)), recorded, history.change_owner[mine]))
         mine, recorded = mine[order], recorded[order]
         owner = history.change_owner[mine]
-        row, event = _pairs(history.row_owner, owner, history.n_owners)
+        row, event = pairs(history.row_owner, owner, history.n_owners)
         seen = recorded[event] <= as_of[row]
         n_seen = np.bincount(row[seen], minlength=len(rows))
         first = np.searchsorted(owner, history.row_owner)
@@ -150,11 +156,13 @@ def _activities(
     n_rows, names = len(as_of), [kind["name"] for kind in spec["kinds"]]
     kind = pd.Index(names).get_indexer(history.activities["kind"].astype(object))
     order = np.argsort(history.activity_owner, kind="stable")
-    row, event = _pairs(history.row_owner, history.activity_owner[order], history.n_owners)
+    row, event = pairs(history.row_owner, history.activity_owner[order], history.n_owners)
     event = order[event]
     happened = microseconds(history.activities["happened_at"])[event]
     recorded = microseconds(history.activities["recorded_at"])[event]
+    missing = np.iinfo("int64").min
     known = (recorded <= as_of[row]) & (happened <= as_of[row]) & (kind[event] >= 0)
+    known &= (recorded != missing) & (happened != missing)
     row, event, happened = row[known], event[known], happened[known]
     kind, ago = kind[event], as_of[row] - happened
     cell, n_cells = row * len(names) + kind, n_rows * len(names)

@@ -44,7 +44,7 @@ class Encoder:
         result = np.empty((len(features), len(self.names)))
         for k, name in enumerate(self.names):
             if name in self.levels:
-                code = pd.Index(self.levels[name], dtype=object).get_indexer(features[name].astype(object))
+                code = pd.Index(self.levels[name], dtype=object).get_indexer(pd.Index(features[name].astype(object)))
                 result[:, k] = np.where(code < 0, np.nan, code)
             else:
                 result[:, k] = features[name].to_numpy(dtype="float64")
@@ -53,7 +53,8 @@ class Encoder:
     def unseen(self, features: pd.DataFrame) -> dict[str, np.ndarray]:
         """Per category column: True where a value is present but was not seen in training."""
         return {
-            name: (features[name].notna() & ~features[name].isin(levels)).to_numpy() for name, levels in self.levels.items()
+            name: (features[name].notna() & ~features[name].isin(levels)).to_numpy()
+            for name, levels in self.levels.items()
         }
 
     def data(self) -> dict[str, Any]:
@@ -64,9 +65,9 @@ class Encoder:
 class LogisticMember:
     """Logistic regression as a lookup: per feature a weight per bin or level, and a slope on the standardised value.
 
-    `terms[name]` holds, for a number: `edges` (rising), `weights` (one per bin, len(edges) + 1), `mean`, `scale`, `slope`
-    and `limit` (standardised values are clipped to +-limit); for a category: `weights` per level in the encoder's order. `missing`
-    is the weight of a missing or unseen value.
+    `terms[name]` holds, for a number: `edges` (rising), `weights` (one per bin, len(edges) + 1), `mean`, `scale`,
+    `slope` and `limit` (standardised values are clipped to +-limit); for a category: `weights` per level in the
+    encoder's order. `missing` is the weight of a missing or unseen value.
     """
 
     encoder: Encoder
@@ -97,7 +98,8 @@ class LogisticMember:
 
 @dataclass(frozen=True)
 class XGBoostMember:
-    """Gradient-boosted trees; contributions are exact path-dependent SHAP values of the margin (Lundberg et al. 2020)."""
+    """Gradient-boosted trees; contributions are exact path-dependent SHAP values of the margin (Lundberg et al.
+    2020)."""
 
     encoder: Encoder
     booster: xgb.Booster
@@ -125,8 +127,8 @@ Member = LogisticMember | XGBoostMember
 class Margin:
     """The weighted sum of the members.
 
-    `weights`: one per member, non-negative, summing to 1. `base`: mean margin over the training snapshots. `centre`: mean
-    weighted contribution per feature over the same snapshots, shape (n_features,).
+    `weights`: one per member, non-negative, summing to 1. `base`: mean margin over the training snapshots. `centre`:
+    mean weighted contribution per feature over the same snapshots, shape (n_features,).
     """
 
     encoder: Encoder

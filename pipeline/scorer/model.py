@@ -44,19 +44,23 @@ class ScorerError(Exception):
 
 @dataclass(frozen=True)
 class Prepared:
-    """Input rows under the scorer's own names, their history, and why a row cannot be scored ("" where it can)."""
+    """Input rows under the scorer's own names, their history, and why a row cannot be scored ("" where it can).
+
+    `doubtful`: rows some of whose history, recorded by their as-of date, is not believed and left out.
+    """
 
     rows: pd.DataFrame
     history: History
     refused: np.ndarray
+    doubtful: np.ndarray
 
 
 @dataclass(frozen=True)
 class Scorer:
     """Everything that turns a lead's rows into a score; made by stage `calibrate`, loaded by `Scorer.load`.
 
-    `spec`: what is read, checked and built (see `pipeline/leads/specification.py`). `level`: current level in log-odds, its own
-    term of the margin. `tiers`: bands of the displayed score. `version`: contract and content hash.
+    `spec`: what is read, checked and built (see `pipeline/leads/specification.py`). `level`: current level in log-
+    odds, its own term of the margin. `tiers`: bands of the displayed score. `version`: contract and content hash.
     """
 
     spec: dict[str, Any]
@@ -104,7 +108,8 @@ class Scorer:
         """Score flat tables.
 
         Args:
-            rows: one row per (lead, as-of): `lead_id`, `created_at`, `as_of` and the contract's lead columns, under their
+            rows: one row per (lead, as-of): `lead_id`, `created_at`, `as_of` and the contract's lead columns, under
+            their
                 source names or those after `ingest`. Personal columns are optional.
             activities: `lead_id`, kind, happened_at, recorded_at; every row of a lead sees those recorded by its as-of.
             changes: `lead_id`, column, recorded_at, old_value, new_value.
@@ -182,7 +187,7 @@ class Scorer:
             "tier": tiers.name(score, self.tiers),
             "base": np.full(len(where), base / 10),
             "reasons": reasons.sentences([*self.criteria, reasons.LEVEL], row_points),
-            "flags": self._flags(rows[fit].reset_index(drop=True), built),
+            "flags": self._flags(built, prepared.doubtful[fit]),
         }
         for name, value in filled.items():
             column = result[name].to_numpy(dtype=object if result[name].dtype.kind not in "f" else "float64").copy()
@@ -201,9 +206,10 @@ class Scorer:
         result[:, -1] = self.level
         return result
 
-    def _flags(self, rows: pd.DataFrame, built: pd.DataFrame) -> list[str]:
-        """What a reader of the score should know about the row: unseen values, missing input, an age beyond training."""
-        found: list[list[str]] = [[] for _ in range(len(rows))]
+    def _flags(self, built: pd.DataFrame, doubtful: np.ndarray) -> list[str]:
+        """What a reader of the score should know: unseen values, missing input, an age beyond training, history left
+        out."""
+        found: list[list[str]] = [[] for _ in range(len(built))]
 
         def flag(mask: np.ndarray, text: str) -> None:
             for place in np.flatnonzero(mask):
@@ -216,6 +222,7 @@ class Scorer:
                 flag(built[column["name"]].isna().to_numpy(), f"missing_input:{column['name']}")
         if self.spec["aged"]:
             flag((built["age_days"] > self.spec["max_age_days"]).to_numpy(), "age_beyond_training")
+        flag(doubtful, "history_left_out")
         return [";".join(texts) for texts in found]
 
     def _prepare(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
@@ -227,12 +234,16 @@ class Scorer:
             if fact["name"] not in rows:
                 source = rows.get(fact["column"])
                 made[fact["name"]] = (
-                    facts.derive(fact["fact"], cast(pd.Series, source)) if source is not None else np.full(len(rows), np.nan)
+                    facts.derive(fact["fact"], cast(pd.Series, source))
+                    if source is not None
+                    else np.full(len(rows), np.nan)
                 )
         rows = rows.assign(**made)
         needed = ["lead_id", "created_at", "as_of", *(column["name"] for column in self.spec["profile"])]
         if absent := [name for name in needed if name not in rows]:
-            raise ScorerError(f"input lacks the column(s) {', '.join(absent)}; a value may be missing, its column may not.")
+            raise ScorerError(
+                f"input lacks the column(s) {', '.join(absent)}; a value may be missing, its column may not."
+            )
         for name in ("created_at", "as_of", "converted_at", "lost_at"):
             if name in rows:
                 rows[name] = as_time(rows[name])
@@ -250,36 +261,69 @@ class Scorer:
 
         def own(table: pd.DataFrame | None, fields: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
             if table is None:
-                table = pd.DataFrame({"lead_id": [], **{name: [] for name in fields}}, dtype=object)
+                return pd.DataFrame({name: [] for name in fields}, dtype=object), np.array([], dtype="int64")
             owner = index.get_indexer(table["lead_id"].astype(object))
-            mine = table.loc[owner >= 0, fields].reset_index(drop=True)
-            times = {name: as_time(mine[name]) for name in fields if name.endswith("_at")}
-            return mine.assign(**times), owner[owner >= 0]
+            return table.loc[owner >= 0, fields].reset_index(drop=True), owner[owner >= 0]
 
-        own_activities, activity_owner = own(activities, ACTIVITY_FIELDS)
-        own_changes, change_owner = own(changes, CHANGE_FIELDS)
-        history = History(len(names), owners, own_activities, activity_owner, own_changes, change_owner)
-        return Prepared(rows, history, refused)
+        return self._believed(
+            rows, refused, len(names), owners, own(activities, ACTIVITY_FIELDS), own(changes, CHANGE_FIELDS)
+        )
 
     def _nested(self, frame: pd.DataFrame) -> Prepared:
-        needed = [name for name, used in (("activities", self.spec["kinds"]), ("changes", self.spec["tracked"])) if used]
+        needed = [
+            name for name, used in (("activities", self.spec["kinds"]), ("changes", self.spec["tracked"])) if used
+        ]
         if absent := [name for name in needed if name not in frame]:
             raise ScorerError(f"input lacks the column(s) {', '.join(absent)}: lists of records, possibly empty.")
         rows, refused = self._prepare(frame.drop(columns=["activities", "changes"], errors="ignore"))
-        tables = {}
-        for table, fields in (("activities", ACTIVITY_FIELDS), ("changes", CHANGE_FIELDS)):
+
+        def own(table: str, fields: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
             lists = frame[table].tolist() if table in frame else [[]] * len(frame)
-            flat = [(k, record) for k, records in enumerate(lists) for record in (records if records is not None else [])]
-            owner = np.array([k for k, _ in flat], dtype="int64")
-            records = pd.DataFrame([[record.get(name) for name in fields] for _, record in flat], columns=fields, dtype=object)
-            times = {name: as_time(records[name]) for name in fields if name.endswith("_at")}
-            records = records.assign(**times)
-            unreadable = records[list(times)].isna().any(axis=1).to_numpy()
-            for place in np.unique(owner[unreadable]):
-                refused[place] = refused[place] or f"a time in its {table} is missing or cannot be read"
-            tables[table] = (records[~unreadable].reset_index(drop=True), owner[~unreadable])
-        history = History(len(rows), np.arange(len(rows)), *tables["activities"], *tables["changes"])
-        return Prepared(rows, history, refused)
+            flat = [
+                (k, record) for k, records in enumerate(lists) for record in (records if records is not None else [])
+            ]
+            values = [[record.get(name) for name in fields] for _, record in flat]
+            return pd.DataFrame(values, columns=fields, dtype=object), np.array([k for k, _ in flat], dtype="int64")
+
+        return self._believed(
+            rows,
+            refused,
+            len(rows),
+            np.arange(len(rows)),
+            own("activities", ACTIVITY_FIELDS),
+            own("changes", CHANGE_FIELDS),
+        )
+
+    def _believed(
+        self,
+        rows: pd.DataFrame,
+        refused: np.ndarray,
+        n_owners: int,
+        row_owner: np.ndarray,
+        activities: tuple[pd.DataFrame, np.ndarray],
+        changes: tuple[pd.DataFrame, np.ndarray],
+    ) -> Prepared:
+        """Times read, and the history that validation would set aside left out, whichever way it came in."""
+        created = pd.Series(pd.NaT, index=range(n_owners), dtype="datetime64[us]")
+        created.iloc[row_owner[::-1]] = rows["created_at"].to_numpy()[::-1]
+        doubtful = np.zeros(len(rows), dtype=bool)
+        tracked = {column["source"]: column["declared"] for column in self.spec["profile"] if column["tracked"]}
+        kept = []
+        for table, owner in (activities, changes):
+            times = {name: as_time(table[name]) for name in ("happened_at", "recorded_at") if name in table}
+            dated, born = table.assign(**times), created.iloc[owner].reset_index(drop=True)
+            if "kind" in dated:
+                believed = checks.believable_activities(dated, born).to_numpy()
+            else:
+                believed = checks.believable_changes(dated, born, tracked).to_numpy()
+            recorded = dated["recorded_at"].to_numpy()
+            order = np.flatnonzero(~believed)[np.argsort(owner[~believed], kind="stable")]
+            row, event = features.pairs(row_owner, owner[order], n_owners)
+            known = ~(recorded[order[event]] > rows["as_of"].to_numpy()[row])
+            doubtful[row[known]] = True
+            kept.append((dated[believed].reset_index(drop=True), owner[believed]))
+        history = History(n_owners, row_owner, *kept[0], *kept[1])
+        return Prepared(rows, history, refused, doubtful)
 
 
 def as_time(values: pd.Series) -> pd.Series:

@@ -1,8 +1,9 @@
 """Reasons: points per criterion that add up to the displayed score, to the displayed decimal.
 
-The score is a monotone function f of the margin, and the margin a sum. Along the straight path from the base to the lead each
-term's share of f is its contribution times the mean slope of f on that path (Aumann and Shapley 1974; for one function of
-one sum the mean slope is (f(margin) - f(base)) / (margin - base)). Rounding to tenths keeps the sum by largest remainder.
+The score is a monotone function f of the margin, and the margin a sum. Along the straight path from the base to the
+lead each term's share of f is its contribution times the mean slope of f on that path (Aumann and Shapley 1974; for
+one function of one sum the mean slope is (f(margin) - f(base)) / (margin - base)). Rounding to tenths keeps the sum
+by largest remainder.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from .calibration import tenths
 LEVEL = "Current level"
 
 
-def points(contributions: np.ndarray, base: float, probability: Callable[[np.ndarray], np.ndarray]) -> tuple[int, np.ndarray]:
+def points(
+    contributions: np.ndarray, base: float, probability: Callable[[np.ndarray], np.ndarray]
+) -> tuple[int, np.ndarray]:
     """Points in tenths.
 
     Args:
@@ -29,8 +32,8 @@ def points(contributions: np.ndarray, base: float, probability: Callable[[np.nda
         The base score in tenths, and int64 points of shape (n_rows, n_criteria): base + points = `tenths` of the row's
         probability, exactly.
 
-    Example: base 20.0, score 42.4, contributions 1.0 and 0.5 log-odds give 14.9 and 7.5 points (22.4 in the ratio 2 to 1,
-    the odd tenth to the larger remainder).
+    Example: base 20.0, score 52.8, contributions 1.0 and 0.5 log-odds give 21.9 and 10.9 points: 32.8 in the ratio
+    2 to 1, the odd tenth to the larger remainder.
     """
     start = float(probability(np.array([base]))[0])
     shift = contributions.sum(axis=1)
@@ -44,7 +47,8 @@ def points(contributions: np.ndarray, base: float, probability: Callable[[np.nda
 
 
 def _largest_remainder(exact: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Integers near `exact` whose rows sum to `target`: floors, then ones (or minus ones) where the remainders are largest.
+    """Integers near `exact` whose rows sum to `target`: floors, then ones (or minus ones) where the remainders are
+    largest.
 
     A row whose target lies further from its sum than rounding explains is shared out in whole rounds; ties go to the
     first criterion.

@@ -65,8 +65,9 @@ def choose(snapshots: pd.DataFrame, margin: np.ndarray, kinds: list[Kind]) -> tu
 def interval(snapshots: pd.DataFrame, margin: np.ndarray, calibration: Calibration, params: Calibrate) -> Interval:
     """The range of the conversion rate of leads scored alike, from bins of equal count on the calibrate snapshots.
 
-    In each bin the Wilson interval counts leads, not snapshots: a lead seen four times is one piece of evidence. Its ends are
-    kept as distances in log-odds from the calibrated mean of the bin, so that the range always holds the probability.
+    In each bin the Wilson interval counts leads, not snapshots: a lead seen four times is one piece of evidence. Its
+    ends are kept as distances in log-odds from the calibrated mean of the bin, so that the range always holds the
+    probability.
     """
     order = np.argsort(margin, kind="stable")
     knots, low, high = [], [], []
@@ -74,7 +75,7 @@ def interval(snapshots: pd.DataFrame, margin: np.ndarray, calibration: Calibrati
     for part in np.array_split(order, params.bins):
         mean = float(calibration.probability(margin[part]).mean())
         n = len(np.unique(leads[part]))
-        below, above = wilson(float(label[part].mean()) * n, n, params.interval_level)
+        below, above = (float(end) for end in wilson(float(label[part].mean()) * n, n, params.interval_level))
         centre = np.log(mean / (1 - mean))
         ends = [np.log(end / (1 - end)) for end in (max(below, 1e-6), min(above, 1 - 1e-6))]
         knots.append(float(margin[part].mean()))
@@ -84,7 +85,8 @@ def interval(snapshots: pd.DataFrame, margin: np.ndarray, calibration: Calibrati
 
 
 def tiers(probability: np.ndarray, params: Calibrate) -> list[dict[str, Any]]:
-    """Bands of the displayed score, best first: each begins at the score that its top share of these snapshots reaches."""
+    """Bands of the displayed score, best first: each begins at the score that its top share of these snapshots
+    reaches."""
     scores = np.sort(tenths(probability))[::-1]
     bands: list[dict[str, Any]] = []
     for name, share in params.tiers.items():

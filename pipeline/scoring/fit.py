@@ -19,7 +19,8 @@ LIMIT = 4.0
 
 
 def best_intercept(label: np.ndarray, margin: np.ndarray) -> float:
-    """The shift that minimises the log-loss of `sigmoid(margin + shift)`, by Newton's method; both outcomes must occur."""
+    """The shift that minimises the log-loss of `sigmoid(margin + shift)`, by Newton's method; both outcomes must
+    occur."""
     rate = np.clip(label.mean(), 1e-9, 1 - 1e-9)
     shift = float(np.log(rate / (1 - rate)) - np.mean(margin))
     for _ in range(50):
@@ -38,9 +39,7 @@ def ranking_loss(label: np.ndarray, margin: np.ndarray) -> float:
     return float(np.mean(np.logaddexp(0.0, shifted) - label * shifted))
 
 
-def fit_logistic(
-    encoder: Encoder, matrix: np.ndarray, label: np.ndarray, settings: LogisticSettings
-) -> LogisticMember:
+def fit_logistic(encoder: Encoder, matrix: np.ndarray, label: np.ndarray, settings: LogisticSettings) -> LogisticMember:
     """Ridge logistic regression on quantile bins, a clipped linear term and indicators of what is missing.
 
     Args:
@@ -48,6 +47,7 @@ def fit_logistic(
     """
     blocks: list[sparse.csr_matrix] = []
     shapes: list[dict[str, Any]] = []
+    shape: dict[str, Any]
     for k, name in enumerate(encoder.names):
         value = matrix[:, k]
         missing = np.isnan(value)
@@ -88,7 +88,9 @@ def fit_logistic(
     return LogisticMember(encoder=encoder, intercept=float(model.intercept_[0]), terms=terms)
 
 
-def _dmatrix(encoder: Encoder, matrix: np.ndarray, label: np.ndarray, ref: xgb.QuantileDMatrix | None) -> xgb.QuantileDMatrix:
+def _dmatrix(
+    encoder: Encoder, matrix: np.ndarray, label: np.ndarray, ref: xgb.QuantileDMatrix | None
+) -> xgb.QuantileDMatrix:
     return xgb.QuantileDMatrix(
         matrix,
         label=label,
@@ -115,7 +117,14 @@ def _ranking_metric(margin: np.ndarray, data: xgb.DMatrix) -> tuple[str, float]:
 
 
 def fit_xgboost(
-    encoder: Encoder, matrix: np.ndarray, label: np.ndarray, settings: XGBoostSettings, *, rounds: int, seed: int, threads: int
+    encoder: Encoder,
+    matrix: np.ndarray,
+    label: np.ndarray,
+    settings: XGBoostSettings,
+    *,
+    rounds: int,
+    seed: int,
+    threads: int,
 ) -> XGBoostMember:
     """Trees by the histogram method, a given number of rounds. The number of threads does not change the result."""
     data = _dmatrix(encoder, matrix, label, None)

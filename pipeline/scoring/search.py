@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,6 @@ import pandas as pd
 
 from pipeline.errors import NotEnoughData
 from pipeline.params import Family, LogisticSettings, Tune, XGBoostSettings
-from pipeline.scorer.features import feature_list
 from pipeline.scorer.margin import Encoder
 from pipeline.scoring.fit import encode, fit_logistic, ranking_loss, stop_early
 
@@ -31,7 +31,8 @@ class Fold:
 
 @dataclass(frozen=True)
 class Trial:
-    """One tried setting. `losses`: log-loss after the best intercept per fold; `rounds`: trees per fold (empty for logistic)."""
+    """One tried setting. `losses`: log-loss after the best intercept per fold; `rounds`: trees per fold (empty for
+    logistic)."""
 
     family: Family
     number: int
@@ -51,20 +52,20 @@ def folds(snapshots: pd.DataFrame, *, number: int, first_share: float, horizon_d
         snapshots: the train snapshots: lead_id, as_of, label, position.
         first_share: share of the leads before the first origin; the rest is cut into `number` equal parts.
 
-    A snapshot whose outcome was not yet known at the origin is not learned from (embargo): its horizon must have passed by
-    the as-of date of the first later snapshot.
+    A snapshot whose outcome was not yet known at the origin is not learned from (embargo): its horizon must have
+    passed by the as-of date of the first later snapshot.
 
     Raises:
         NotEnoughData: a fold lacks one of the outcomes.
     """
     position = snapshots["position"].to_numpy()
     places = np.unique(position)
-    cuts = [places[int(round(len(places) * share))] for share in np.linspace(first_share, 1, number + 1)[:-1]]
+    cuts = [places[round(len(places) * float(share))] for share in np.linspace(first_share, 1, number + 1)[:-1]]
     cuts.append(places[-1] + 1)
     label = snapshots["label"].to_numpy()
     known_at = snapshots["as_of"] + pd.Timedelta(days=horizon_days)
     result = []
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in itertools.pairwise(cuts):
         later = (position >= start) & (position < end)
         learn = position < start
         if horizon_days:
@@ -73,8 +74,8 @@ def folds(snapshots: pd.DataFrame, *, number: int, first_share: float, horizon_d
         for rows, what in ((fold.learn, "learns from"), (fold.judge, "is judged on")):
             if len(rows) == 0 or label[rows].min() == label[rows].max():
                 raise NotEnoughData(
-                    f"a fold {what} {len(rows)} snapshots with {int(label[rows].sum())} conversions; it needs both outcomes. "
-                    "Give a longer history or fewer folds in params.yaml (tune.folds)."
+                    f"a fold {what} {len(rows)} snapshots with {int(label[rows].sum())} conversions; it needs both "
+                    "outcomes. Give a longer history or fewer folds in params.yaml (tune.folds)."
                 )
         result.append(fold)
     return result
@@ -83,7 +84,9 @@ def folds(snapshots: pd.DataFrame, *, number: int, first_share: float, horizon_d
 class Judge:
     """Judges settings on the folds. Encoded folds and the margins of finished trials are kept for the blend."""
 
-    def __init__(self, snapshots: pd.DataFrame, features: pd.DataFrame, folds_: list[Fold], params: Tune, seed: int, threads: int):
+    def __init__(
+        self, snapshots: pd.DataFrame, features: pd.DataFrame, folds_: list[Fold], params: Tune, seed: int, threads: int
+    ):
         self.params, self.seed, self.threads = params, seed, threads
         self.label = snapshots["label"].to_numpy(dtype="float64")
         self.folds = folds_
@@ -123,7 +126,8 @@ class Judge:
         return self._margins[key]
 
     def blend(self, trials: list[Trial]) -> list[float]:
-        """Weights by greedy selection with replacement (Caruana et al. 2004), in log-odds; non-negative, summing to 1."""
+        """Weights by greedy selection with replacement (Caruana et al. 2004), in log-odds; non-negative, summing to
+        1."""
         stacks = [self.margins(trial) for trial in trials]
         total = [np.zeros(len(fold.judge)) for fold in self.folds]
         counts = np.zeros(len(trials), dtype="int64")
@@ -167,8 +171,9 @@ def search(
 ) -> list[Trial]:
     """Run the trials of one family that `study` has not finished yet; returns all of them in order.
 
-    Each trial's sampler is seeded by (seed, number of finished trials), so that a killed and resumed search draws what an
-    uninterrupted one would have drawn. A trial left running by a killed process is marked failed and not counted.
+    Each trial's sampler is seeded by (seed, number of finished trials), so that a killed and resumed search draws
+    what an uninterrupted one would have drawn. A trial left running by a killed process is marked failed and not
+    counted.
     """
     for left in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         study.tell(left.number, state=optuna.trial.TrialState.FAIL)
@@ -201,9 +206,7 @@ def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 
 
 def _restored(family: Family, number: int, trial: optuna.trial.FrozenTrial) -> Trial:
-    settings: Settings = (
-        LogisticSettings(**trial.params) if family == "logistic" else XGBoostSettings(**trial.params)
-    )
+    settings: Settings = LogisticSettings(**trial.params) if family == "logistic" else XGBoostSettings(**trial.params)
     return Trial(family, number, settings, trial.user_attrs["losses"], trial.user_attrs["rounds"])
 
 

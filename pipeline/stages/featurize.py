@@ -24,7 +24,7 @@ def run(stage: Stage) -> None:
     pairs = drawn.snapshots
     features = snapshots.featurize(leads, activities, changes, pairs, spec)
     train = (pairs["split"] == "train").to_numpy()
-    spec = specification.with_missing(spec, {name: bool(features.loc[train, name].isna().any()) for name in features})
+    spec = specification.with_missing(spec, set(features.columns[features[train].isna().any()]))
     proof = truncation.prove(
         pairs, leads, activities, changes, spec, features, samples=params.time_proof_samples, seed=seed
     )
@@ -38,8 +38,9 @@ def run(stage: Stage) -> None:
     stage.save_json("featurize/time_proof.json", proof | {"split_faults": faults})
     for window in drawn.windows.itertuples():
         stage.log.info(
-            f"{window.split}: {window.snapshots:,} snapshots of {window.leads:,} leads, {window.conversions:,} conversions; set "
-            f"aside {window.closed:,} closed, {window.not_matured:,} not matured, {window.embargoed:,} past the window's end"
+            f"{window.split}: {window.snapshots:,} snapshots of {window.leads:,} leads, {window.conversions:,} "
+            f"conversions; set aside {window.closed:,} closed, {window.not_matured:,} not matured, "
+            f"{window.embargoed:,} past the window's end"
         )
     stage.log.info(f"time proof: {proof['differences']} of {proof['pairs']} rebuilt snapshots differ")
 

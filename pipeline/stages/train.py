@@ -32,7 +32,8 @@ def run(stage: Stage) -> None:
         "train/summary.json",
         {
             "members": [
-                {"family": entry["family"], "weight": entry["weight"], "rounds": entry["rounds"]} for entry in best["members"]
+                {"family": entry["family"], "weight": entry["weight"], "rounds": entry["rounds"]}
+                for entry in best["members"]
             ],
             "base_margin": margin.base,
             "rows": len(snapshots),
@@ -41,8 +42,8 @@ def run(stage: Stage) -> None:
         },
     )
     stage.log.info(
-        f"{len(margin.members)} members with weights {np.round(margin.weights, 2).tolist()} from {len(snapshots):,} snapshots, "
-        f"{int(label.sum()):,} conversions, {features.shape[1]} features"
+        f"{len(margin.members)} members with weights {np.round(margin.weights, 2).tolist()} from "
+        f"{len(snapshots):,} snapshots, {int(label.sum()):,} conversions, {features.shape[1]} features"
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pandas as pd
 from tqdm import tqdm
 
 from pipeline.adapters import studies
 from pipeline.adapters.stage import Stage, main
+from pipeline.scorer.features import feature_list
 from pipeline.scoring import search
 
 
@@ -16,7 +16,7 @@ def run(stage: Stage) -> None:
     spec = stage.json("featurize/features.json")
     snapshots = stage.table("featurize/snapshots.parquet")
     snapshots = snapshots[snapshots["split"] == "train"].reset_index(drop=True)
-    features = snapshots[[feature["name"] for feature in search.feature_list(spec)]]
+    features = snapshots[[feature["name"] for feature in feature_list(spec)]]
     inputs = studies.inputs_hash(stage.path("featurize/snapshots.parquet"), params, seed)
 
     # Call
@@ -32,7 +32,7 @@ def run(stage: Stage) -> None:
             def report(trial: search.Trial) -> None:
                 trials.append(trial)
                 best = min(trials, key=lambda tried: tried.loss)
-                log(len(trials) - 1, trial)
+                log(len(trials) - 1, trial.family, trial.settings.model_dump(), trial.loss)
                 bar.set_postfix_str(f"best log-loss {best.loss:.5f} ({best.family})")
                 bar.update()
 
@@ -45,7 +45,9 @@ def run(stage: Stage) -> None:
     stage.save_csv("tune/history.csv", search.history(trials))
     stage.save_csv("tune/folds.csv", search.fold_table(folds, snapshots))
     stage.save_json("tune/best.json", {"study": inputs, "members": search.members(kept, weights)})
-    stage.log.info(f"{len(trials)} trials on {len(snapshots):,} snapshots; blend weights {dict(pd.Series(weights).round(2))}")
+    stage.log.info(
+        f"{len(trials)} trials on {len(snapshots):,} snapshots; blend weights {[round(w, 2) for w in weights]}"
+    )
 
 
 if __name__ == "__main__":

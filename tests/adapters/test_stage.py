@@ -81,7 +81,9 @@ def test_tables_are_written_in_row_groups_and_read_back_unchanged(tmp_path, monk
     frame = pd.DataFrame(
         {
             "lead_id": pd.Series(["a", "b", None], dtype="str"),
-            "at": pd.to_datetime(["2024-01-01", None, "2024-01-02T03:04:05.123456"], format="ISO8601").astype("datetime64[us]"),
+            "at": pd.to_datetime(["2024-01-01", None, "2024-01-02T03:04:05.123456"], format="ISO8601").astype(
+                "datetime64[us]"
+            ),
             "x": [0.1, None, 1 / 3],
         }
     )

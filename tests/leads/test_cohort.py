@@ -9,9 +9,7 @@ from pipeline.errors import NotEnoughData
 from pipeline.leads import cohort, contract
 from pipeline.params import Featurize
 
-PARAMS = Featurize(
-    ages_days=[3, 10], windows_days=[7], train_share=0.5, calibrate_share=0.25, time_proof_samples=1
-)
+PARAMS = Featurize(ages_days=[3, 10], windows_days=[7], train_share=0.5, calibrate_share=0.25, time_proof_samples=1)
 DATED = contract.parse(
     {
         "contract_version": 1,
@@ -48,7 +46,11 @@ def leads(*rows: tuple[str, str, str | None, str | None]) -> pd.DataFrame:
 
 
 def test_a_lead_is_closed_from_the_very_moment_it_converts_or_is_lost():
-    table = leads(("a", "2024-01-01", "2024-01-04", None), ("b", "2024-01-01", None, "2024-01-04T00:00:01"), ("c", "2024-01-01", None, None))
+    table = leads(
+        ("a", "2024-01-01", "2024-01-04", None),
+        ("b", "2024-01-01", None, "2024-01-04T00:00:01"),
+        ("c", "2024-01-01", None, None),
+    )
     assert cohort.still_open(table, pd.Timestamp("2024-01-04")).tolist() == [False, True, True]
 
 
@@ -56,13 +58,20 @@ def test_as_of_dates_are_midnights_after_each_age_up_to_the_newest_moment():
     table = leads(("a", "2024-01-01T15:30", None, None))
     pairs = cohort.pairs(table, [3, 10], pd.Timestamp("2024-01-11"))
     assert pairs["as_of"].astype(str).tolist() == ["2024-01-04", "2024-01-11"]
-    assert cohort.pairs(table, [3, 10], pd.Timestamp("2024-01-10T23:59"))["as_of"].astype(str).tolist() == ["2024-01-04"]
+    assert cohort.pairs(table, [3, 10], pd.Timestamp("2024-01-10T23:59"))["as_of"].astype(str).tolist() == [
+        "2024-01-04"
+    ]
 
 
 # Eight leads, one every ten days; windows: four train, two calibrate, two test. Horizon five days, ages 3 and 10.
 BORN = [f"2024-{m}" for m in ("01-01", "01-11", "01-21", "01-31", "02-10", "02-20", "03-01", "03-11")]
 HISTORY = leads(
-    ("a", BORN[0], "2024-01-09", None),  # converts exactly horizon days after the first look: counts; closed at the second
+    (
+        "a",
+        BORN[0],
+        "2024-01-09",
+        None,
+    ),  # converts exactly horizon days after the first look: counts; closed at the second
     ("b", BORN[1], "2024-01-14", None),  # converts at the moment of the first look: closed, never a snapshot
     ("c", BORN[2], None, None),
     ("d", BORN[3], "2024-02-09", None),  # six days after the first look: one too late, so 0; closed at the second
@@ -103,14 +112,23 @@ def test_nothing_is_lost_in_silence():
 
 def test_a_window_without_conversions_is_an_error_that_says_which():
     with pytest.raises(NotEnoughData, match="the calibrate window holds 3 matured snapshots with 0 conversions"):
-        cohort.draw(HISTORY.assign(converted_at=HISTORY["converted_at"].where(HISTORY["lead_id"] != "e")), DATED, NEWEST, PARAMS, seed=1)
+        cohort.draw(
+            HISTORY.assign(converted_at=HISTORY["converted_at"].where(HISTORY["lead_id"] != "e")),
+            DATED,
+            NEWEST,
+            PARAMS,
+            seed=1,
+        )
 
 
 days = st.integers(0, 200)
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(days, st.none() | st.integers(1, 60), st.none() | st.integers(1, 60)), min_size=12, max_size=60), st.integers(150, 260))
+@given(
+    st.lists(st.tuples(days, st.none() | st.integers(1, 60), st.none() | st.integers(1, 60)), min_size=12, max_size=60),
+    st.integers(150, 260),
+)
 def test_the_second_look_at_a_drawn_split_finds_no_fault(rows, end):
     start = pd.Timestamp("2024-01-01")
     table = leads(
@@ -134,7 +152,9 @@ def test_the_second_look_at_a_drawn_split_finds_no_fault(rows, end):
 
 def test_the_second_look_finds_planted_faults():
     drawn = cohort.draw(HISTORY, DATED, NEWEST, PARAMS, seed=1)
-    moved = drawn.snapshots.assign(split=drawn.snapshots["split"].where(drawn.snapshots["as_of"] != "2024-01-31", "test"))
+    moved = drawn.snapshots.assign(
+        split=drawn.snapshots["split"].where(drawn.snapshots["as_of"] != "2024-01-31", "test")
+    )
     faults = cohort.check_windows(moved, drawn.windows, HISTORY, 5)
     assert faults["leads_in_two_splits"] == 1 and faults["out_of_window"] == 1
     late = drawn.snapshots.assign(as_of=drawn.snapshots["as_of"] + pd.Timedelta(days=8))

@@ -8,7 +8,14 @@ from pipeline.leads.snapshots import featurize
 
 SPEC = {
     "profile": [
-        {"name": "status", "source": "stage", "kind": "category", "criterion": "Status", "group": "fit", "tracked": True},
+        {
+            "name": "status",
+            "source": "stage",
+            "kind": "category",
+            "criterion": "Status",
+            "group": "fit",
+            "tracked": True,
+        },
     ],
     "kinds": [{"name": "visit", "criterion": "Visits", "group": "engagement"}],
     "windows_days": [7],
@@ -59,7 +66,9 @@ def test_truncation_shows_what_an_export_would_have_shown_then():
     assert lead["status"].tolist() == ["qualified"]
     assert lead["converted_at"].isna().all()
     assert len(activities) == 1 and len(changes) == 1
-    lead, _, _ = truncation.truncate(LEADS.iloc[[0]], ACTIVITIES, CHANGES, pd.Timestamp("2024-01-05"), {"stage": "status"})
+    lead, _, _ = truncation.truncate(
+        LEADS.iloc[[0]], ACTIVITIES, CHANGES, pd.Timestamp("2024-01-05"), {"stage": "status"}
+    )
     assert lead["status"].tolist() == ["new"]
 
 

@@ -9,8 +9,22 @@ from pipeline.scorer.features import History, build, feature_list
 
 SPEC = {
     "profile": [
-        {"name": "employees", "source": "employees", "kind": "number", "criterion": "Size", "group": "fit", "tracked": True},
-        {"name": "industry", "source": "branch", "kind": "category", "criterion": "Industry", "group": "fit", "tracked": False},
+        {
+            "name": "employees",
+            "source": "employees",
+            "kind": "number",
+            "criterion": "Size",
+            "group": "fit",
+            "tracked": True,
+        },
+        {
+            "name": "industry",
+            "source": "branch",
+            "kind": "category",
+            "criterion": "Industry",
+            "group": "fit",
+            "tracked": False,
+        },
     ],
     "kinds": [
         {"name": "visit", "criterion": "Visits", "group": "engagement"},
@@ -95,6 +109,13 @@ def test_a_tracked_value_is_the_one_valid_at_the_as_of_date():
     assert build(lead("2024-01-10"), history([], CHANGES), SPEC)["industry"].iloc[0] == "retail"
 
 
+def test_events_without_a_time_count_for_nothing():
+    undated = [(0, "visit", None, "2024-01-03"), (0, "visit", "2024-01-03", None)]
+    changed = [(0, "employees", None, "20", "30")]
+    with_, without = (build(lead("2024-01-10"), history(a, c), SPEC) for a, c in ((undated, changed), ([], [])))
+    pd.testing.assert_frame_equal(with_, without)
+
+
 def test_columns_are_those_of_the_feature_list_in_order():
     built = build(lead("2024-01-10"), history(ACTIVITIES), SPEC)
     assert list(built.columns) == [feature["name"] for feature in feature_list(SPEC)]
@@ -140,7 +161,9 @@ def test_deleting_everything_recorded_later_changes_no_feature(events, steps, as
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["visit", "call"]), moments, moments), max_size=20), moments)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["visit", "call"]), moments, moments), max_size=20), moments
+)
 def test_a_batch_gives_each_lead_what_it_gets_alone(events, as_of):
     rows = pd.concat([lead(as_of.isoformat(), float(k)) for k in range(3)], ignore_index=True)
     events = [(owner, kind, min(a, b).isoformat(), max(a, b).isoformat()) for owner, kind, a, b in events]

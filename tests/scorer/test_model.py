@@ -14,9 +14,8 @@ from pipeline.adapters import model_folder
 from pipeline.params import LogisticSettings, XGBoostSettings
 from pipeline.scorer import Scorer, ScorerError
 from pipeline.scorer.calibration import Calibration, Interval
-from pipeline.scorer.features import feature_list
 from pipeline.scorer.margin import Margin
-from pipeline.scorer.model import OUTPUT
+from pipeline.scorer.model import OUTPUT, as_time
 from pipeline.scoring.fit import encode, fit_logistic, fit_xgboost
 
 SPEC = {
@@ -26,7 +25,16 @@ SPEC = {
     "names": {"customer": "lead_id", "born": "created_at"},
     "facts": [{"name": "has_work_email", "column": "mail", "fact": "work_email"}],
     "profile": [
-        {"name": name, "source": name, "kind": kind, "criterion": criterion, "group": "fit", "tracked": tracked, "may_be_missing": may}
+        {
+            "name": name,
+            "source": name,
+            "kind": kind,
+            "criterion": criterion,
+            "group": "fit",
+            "tracked": tracked,
+            "may_be_missing": may,
+            "declared": {"name": name, "type": kind, "min": 1} if kind == "number" else {"name": name, "type": kind},
+        }
         for name, kind, criterion, tracked, may in [
             ("employees", "number", "Company size", True, False),
             ("industry", "category", "Industry", False, True),
@@ -44,7 +52,6 @@ SPEC = {
     "windows_days": [7, 30],
     "aged": True,
     "max_age_days": 45,
-    "columns": {},
 }
 
 
@@ -61,7 +68,9 @@ def history(n: int = 300) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         }
     )
     leads["as_of"] = leads["created_at"].dt.floor("D") + pd.Timedelta(days=21)
-    visits = leads.loc[np.repeat(np.arange(n), generator.integers(0, 6, n)), ["lead_id", "created_at"]].reset_index(drop=True)
+    visits = leads.loc[np.repeat(np.arange(n), generator.integers(0, 6, n)), ["lead_id", "created_at"]].reset_index(
+        drop=True
+    )
     visits["happened_at"] = visits["created_at"] + pd.to_timedelta(generator.integers(0, 600, len(visits)), unit="h")
     visits["recorded_at"] = visits["happened_at"] + pd.to_timedelta(generator.integers(0, 48, len(visits)), unit="h")
     visits = visits.assign(kind="visit")[["lead_id", "kind", "happened_at", "recorded_at"]]
@@ -88,7 +97,9 @@ def folder(tmp_path_factory):
     log_odds = -1 + 0.4 * features["n_visit_30d"] + (features["industry"] == "retail")
     label = (generator.random(len(features)) < 1 / (1 + np.exp(-log_odds))).to_numpy(dtype="float64")
     encoder, matrix = encode(features)
-    trees = XGBoostSettings(max_depth=3, learning_rate=0.2, min_child_weight=1.0, subsample=1.0, colsample_bytree=1.0, reg_lambda=1.0)
+    trees = XGBoostSettings(
+        max_depth=3, learning_rate=0.2, min_child_weight=1.0, subsample=1.0, colsample_bytree=1.0, reg_lambda=1.0
+    )
     members = [
         fit_logistic(encoder, matrix, label, LogisticSettings(bins=3, c=0.1)),
         fit_xgboost(encoder, matrix, label, trees, rounds=15, seed=1, threads=1),
@@ -127,7 +138,9 @@ def test_output_has_the_promised_columns_and_ranges(scorer):
     scores = scorer.score(*history())
     assert list(scores.columns) == OUTPUT
     assert scores["score"].between(0, 100).all() and scores["probability"].between(0, 1).all()
-    assert (scores["interval_low"] <= scores["probability"]).all() and (scores["probability"] <= scores["interval_high"]).all()
+    assert (scores["interval_low"] <= scores["probability"]).all() and (
+        scores["probability"] <= scores["interval_high"]
+    ).all()
     assert (scores["score"] - 100 * scores["probability"]).abs().max() <= 0.05 + 1e-9
     assert set(scores["tier"]) == {"A", "B"}
     assert ((scores["tier"] == "A") == (scores["score"] >= 50)).all()
@@ -141,7 +154,9 @@ def test_base_and_reasons_add_up_to_the_displayed_score(scorer):
 
 def test_nested_rows_score_as_flat_tables(scorer):
     leads, visits, changes = history()
-    pd.testing.assert_frame_equal(scorer.score(leads, visits, changes), scorer.predict(nested(leads, visits, changes)), check_exact=True)
+    pd.testing.assert_frame_equal(
+        scorer.score(leads, visits, changes), scorer.predict(nested(leads, visits, changes)), check_exact=True
+    )
 
 
 def test_source_names_score_as_the_scorers_own(scorer):
@@ -160,7 +175,9 @@ def test_one_by_one_equals_the_batch(scorer):
 def test_nothing_recorded_later_touches_the_score(scorer):
     leads, visits, changes = history()
     limit = visits["lead_id"].map(leads.set_index("lead_id")["as_of"])
-    pd.testing.assert_frame_equal(scorer.score(leads, visits[visits["recorded_at"] <= limit], changes), scorer.score(leads, visits, changes))
+    pd.testing.assert_frame_equal(
+        scorer.score(leads, visits[visits["recorded_at"] <= limit], changes), scorer.score(leads, visits, changes)
+    )
 
 
 def test_rows_that_cannot_be_scored_come_back_with_the_reason(scorer):
@@ -206,11 +223,28 @@ def test_personal_columns_are_optional_and_never_come_back(scorer):
     assert scorer.score(leads.drop(columns="mail"), visits, changes)["score"].notna().all()
 
 
-def test_an_unreadable_time_in_a_nested_row_refuses_that_row_only(scorer):
-    rows = nested(*history(3))
-    rows.at[1, "activities"] = [{"kind": "visit", "happened_at": "soon", "recorded_at": "2024-01-05"}]
-    refused = scorer.predict(rows)["refused"].tolist()
-    assert refused == ["", "a time in its activities is missing or cannot be read", ""]
+def test_history_that_validation_would_set_aside_counts_for_nothing_and_is_flagged(scorer):
+    leads, visits, changes = history(6)
+    born, as_of = leads["created_at"], leads["as_of"]
+    visits, changes = visits[visits["lead_id"] == "none"], changes[changes["lead_id"] == "none"]
+    day = pd.Timedelta(days=1)
+    bad = pd.DataFrame(
+        [
+            ("L0000", "visit", born[0] - 3 * day, born[0] + day),  # before its lead was created
+            ("L0001", "visit", born[1] + 2 * day, born[1] + day),  # recorded before it happened
+            ("L0002", "visit", pd.NaT, born[2] + day),
+            ("L0003", "visit", as_of[3] + 5 * day, as_of[3] + 4 * day),  # at fault, but not known by the as-of date
+        ],
+        columns=visits.columns,
+    )
+    wrong = pd.DataFrame(
+        [("L0004", "employees", born[4] + day, "40", "-3"), ("L0005", "employees", born[5] + day, "4", "7")],
+        columns=changes.columns,
+    )
+    clean = scorer.score(leads, visits, changes.assign(recorded_at=as_time(changes["recorded_at"])))
+    for dirty in (scorer.score(leads, bad, wrong), scorer.predict(nested(leads, bad, wrong))):
+        assert dirty["probability"][:5].tolist() == clean["probability"][:5].tolist()
+        assert [("history_left_out" in flags) for flags in dirty["flags"]] == [True, True, True, False, True, False]
 
 
 @pytest.mark.parametrize("damage", ["altered", "missing", "added", "code"])
@@ -244,7 +278,11 @@ def test_the_same_content_is_the_same_bytes(folder, scorer, tmp_path):
         tiers=scorer.tiers,
     )
     assert version == scorer.version
-    ours = {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+    ours = {
+        file.relative_to(folder): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
     theirs = {file.relative_to(again): file.read_bytes() for file in again.rglob("*") if file.is_file()}
     assert ours == theirs
 
@@ -256,7 +294,8 @@ import json, logging
 logging.disable(logging.WARNING)
 import mlflow, pandas as pd
 rows = pd.DataFrame(json.load(open(sys.argv[2])))
-mlflow.pyfunc.load_model(sys.argv[1]).predict(rows).to_json(sys.argv[3], orient="records", double_precision=15, date_format="iso")
+mlflow.pyfunc.load_model(sys.argv[1]).predict(rows).to_json(sys.argv[3], orient="records", double_precision=15,
+date_format="iso")
 """
 
 

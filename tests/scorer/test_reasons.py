@@ -56,6 +56,8 @@ def test_sentences_are_json_strongest_first_without_zeros():
     assert text[1] == "[]"
 
 
-@pytest.mark.parametrize(("probability", "shown"), [(0.0, 0), (0.0004, 0), (0.0005, 1), (0.5, 500), (0.99951, 1000), (1.0, 1000)])
+@pytest.mark.parametrize(
+    ("probability", "shown"), [(0.0, 0), (0.0004, 0), (0.0005, 1), (0.5, 500), (0.99951, 1000), (1.0, 1000)]
+)
 def test_the_displayed_score_rounds_half_up(probability, shown):
     assert tenths(np.array([probability])).tolist() == [shown]

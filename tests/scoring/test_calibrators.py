@@ -33,6 +33,14 @@ def test_sigmoid_recovers_the_law_it_was_drawn_from(params):
     assert table["chosen"].tolist() == [kind == "sigmoid" for kind in table["calibrator"]]
 
 
+@pytest.mark.parametrize("kind", ["intercept", "sigmoid"])
+def test_a_fitted_calibrator_agrees_with_its_rows_on_average(kind):
+    frame, margin = drawn(2000)
+    label = frame["label"].to_numpy(dtype="float64")
+    found = calibrators.fit(kind, label, margin)
+    assert found.probability(margin).mean() == pytest.approx(label.mean(), abs=1e-9)
+
+
 def test_a_margin_that_ranks_backwards_is_not_turned_round():
     frame, margin = drawn()
     found = calibrators.fit("sigmoid", frame["label"].to_numpy(dtype="float64"), -margin)

@@ -1,0 +1,396 @@
+"""Candidates in MLflow: one run that holds everything, a version where the gate passed, trials linked by hash.
+
+A candidate is named by the hash of all that it rests on: every file of the stages before (Data Docs left out, whose
+bytes differ each time), the contract among them, and every parameter but the number of threads. Logging is idempotent
+by this name. A version is named by the hash of the scorer folder alone: two candidates may hold the same scorer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import yaml
+
+from pipeline import params as params_module
+from pipeline.adapters import files, registry
+from pipeline.adapters.tracking import Live, Store, TrialLog, answering, flatten, name_of, open_store, shown
+from pipeline.errors import ArtefactError, RegistryError
+from pipeline.params import Params
+from pipeline.paths import STAGES, Artefact, Workspace, catalogue
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+#: Tables that may leave the workspace: results by lead key. Every other table, and what DVC keeps no copy of, stays.
+TABLES = ("explain/contributions.parquet", "evaluate/scores.parquet", "evaluate/rival_scores.parquet")
+
+#: Folders that are not logged as they stand: the scorer has a place of its own, and holds the members.
+FOLDERS = ("train/members", "calibrate/scorer")
+
+#: Differs between equal runs, so it cannot name a candidate.
+UNSTABLE = ("validate/docs",)
+
+#: Figures of metrics.json that the run's description shows, in order.
+HEADLINE = ("log_loss", "lift_10", "capture_10", "calibration_error", "auc", "brier", "rows", "leads", "conversions")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Results of the stages before `register`, verified. `name`: what it rests on; `scorer`: sha256 of its folder."""
+
+    workspace: Workspace
+    contract: str
+    name: str
+    scorer: str
+    study: str
+    split: str
+    params: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Where a candidate stands in MLflow. `version` is None where the gate refused it."""
+
+    store: str
+    model: str
+    run_id: str
+    new_run: bool
+    version: int | None
+    new_version: bool
+
+    @property
+    def sentence(self) -> str:
+        run = f"run {self.run_id[:8]} {'logged' if self.new_run else 'was logged before'}"
+        if self.version is None:
+            return f"{run}; not registered, because the gate refused it"
+        if self.new_version:
+            return f"{run}; registered as version {self.version} of {self.model}, alias {registry.CHALLENGER}"
+        return f"{run}; it is already version {self.version} of {self.model}"
+
+
+def logged() -> list[Artefact]:
+    """The artefacts that a candidate's run holds, besides the scorer: never a table of leads, nor a refused row."""
+    return [
+        artefact
+        for artefact in catalogue.values()
+        if artefact.stage != "register"
+        and artefact.cached
+        and artefact.name not in FOLDERS
+        and (not artefact.file.endswith(".parquet") or artefact.name in TABLES)
+    ]
+
+
+def collect(workspace: Workspace, params: Params) -> Candidate:
+    """The candidate that `data/` holds.
+
+    Raises:
+        ArtefactError: a result is missing, or is not what its stage wrote.
+    """
+    manifests = {stage: _manifest(workspace, stage) for stage in STAGES if stage != "register"}
+    for artefact in [*logged(), catalogue["calibrate/scorer"]]:
+        if artefact.file == "manifest.json":
+            continue
+        path = workspace.path(artefact.name)
+        if not path.exists() or files.sha256(path) != manifests[artefact.stage].get(artefact.file):
+            raise ArtefactError(
+                f"{path} is missing or is not what stage {artefact.stage} wrote; run `dvc repro -f {artefact.stage}`."
+            )
+    settings = params.model_dump(mode="json", by_alias=True)
+    settings["run"].pop("threads")
+    files_of = {
+        f"{stage}/{file}": sha256
+        for stage, manifest in manifests.items()
+        for file, sha256 in manifest.items()
+        if f"{stage}/{file}" not in UNSTABLE
+    }
+    text = json.dumps({"files": files_of, "params": settings}, sort_keys=True)
+    metrics = files.read_json(workspace.path("evaluate/metrics.json"))
+    return Candidate(
+        workspace=workspace,
+        contract=params.run.contract,
+        name=hashlib.sha256(text.encode()).hexdigest(),
+        scorer=manifests["calibrate"]["scorer"],
+        study=files.read_json(workspace.path("tune/best.json"))["study"],
+        split=str(metrics["split"]),
+        params=flatten(params.model_dump(mode="json", by_alias=True)),
+        metrics=metrics,
+    )
+
+
+def _manifest(workspace: Workspace, stage: str) -> dict[str, str]:
+    path = workspace.path(f"{stage}/manifest.json")
+    if not path.is_file():
+        raise ArtefactError(f"{path} is missing; run `dvc repro {stage}` first.")
+    manifest: dict[str, str] = files.read_json(path)
+    return manifest
+
+
+def log(store: Store, candidate: Candidate, decision: Mapping[str, Any]) -> Registration:
+    """Log a candidate and, where its decision says so, register it as the challenger. Nothing is done twice.
+
+    Args:
+        decision: `passed`, `letter` and `checks`, as `scoring.gate` gives them, as plain data.
+
+    A run that a kill left half logged is deleted (MLflow keeps deleted runs until `mlflow gc`) and logged anew.
+
+    Raises:
+        RegistryError: the store refused, or gave back other bytes than it was given.
+    """
+    with store.lock(), answering(store.uri):
+        experiment = store.experiment(candidate.contract)
+        complete = None
+        for run in store.client.search_runs(
+            [experiment], f"tags.kind = 'candidate' and tags.candidate = '{candidate.name}'"
+        ):
+            if run.info.status == "FINISHED":
+                complete = run
+            else:
+                store.client.delete_run(run.info.run_id)
+        run_id = complete.info.run_id if complete else _log_run(store, experiment, candidate, decision)
+        if complete and complete.data.tags.get("decision") != _digest(decision):
+            _log_decision(store, run_id, candidate, decision)
+        version, new = None, False
+        if decision["passed"]:
+            tags = {
+                "scorer": candidate.scorer,
+                "candidate": candidate.name,
+                "gate": "passed",
+                "split": candidate.split,
+                "study": candidate.study,
+                "model_version": str(candidate.metrics["model_version"]),
+            }
+            about = f"{decision['letter']}\n\n{_table(candidate)}"
+            version, new = registry.register(store, candidate.contract, run_id, tags, about)
+    return Registration(
+        store=shown(store.uri) if store.database is None else "mlruns",
+        model=name_of(candidate.contract),
+        run_id=run_id,
+        new_run=complete is None,
+        version=version,
+        new_version=new,
+    )
+
+
+def _log_run(store: Store, experiment: str, candidate: Candidate, decision: Mapping[str, Any]) -> str:
+    """Log one complete run; its status says FINISHED only after the stored scorer was read back and compared."""
+    live = Live(store)
+    tags = {
+        "kind": "candidate",
+        "candidate": candidate.name,
+        "scorer": candidate.scorer,
+        "contract": candidate.contract,
+        "study": candidate.study,
+        "split": candidate.split,
+        "mlflow.source.name": "dvc repro",
+        "mlflow.source.type": "LOCAL",
+        **_revision(candidate.workspace),
+        **live.tags,
+    }
+    try:
+        run: Run = store.client.create_run(experiment, run_name=f"candidate {candidate.name[:8]}", tags=tags)
+        run_id: str = run.info.run_id
+        store.log(run_id, params=candidate.params, metrics=_figures(candidate))
+        store.client.log_inputs(run_id, _datasets(candidate.workspace))
+        with tempfile.TemporaryDirectory() as folder:
+            staged, back = Path(folder) / "artifacts", Path(folder) / "back"
+            _stage_artifacts(candidate, staged)
+            store.client.log_artifacts(run_id, str(staged))
+            _log_decision(store, run_id, candidate, decision)
+            back.mkdir()
+            if files.sha256(registry.download(store, run_id, back)) != candidate.scorer:
+                raise RegistryError(
+                    f"the MLflow store {shown(store.uri)} gave back another scorer than it was given; run {run_id} is "
+                    "void."
+                )
+        store.client.set_terminated(run_id, "FINISHED")
+        for tag in live.tags:
+            store.client.delete_tag(run_id, tag)
+    finally:
+        live.end()
+    return run_id
+
+
+def _stage_artifacts(candidate: Candidate, folder: Path) -> None:
+    """Copy everything the run holds into `folder`: one folder per stage, and the scorer byte for byte."""
+    byte_code = shutil.ignore_patterns("__pycache__")
+    for artefact in logged():
+        source, target = candidate.workspace.path(artefact.name), folder / artefact.stage / artefact.file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=byte_code)
+        else:
+            shutil.copyfile(source, target)
+    shutil.copytree(candidate.workspace.path("calibrate/scorer"), folder / registry.SCORER, ignore=byte_code)
+    shutil.copyfile(candidate.workspace.params, folder / "params.yaml")
+    locked = candidate.workspace.root / "dvc.lock"
+    if locked.is_file():
+        content = yaml.safe_load(locked.read_text(encoding="utf-8"))
+        stages = {stage: entry for stage, entry in content.get("stages", {}).items() if stage != "register"}
+        files.write_text(folder / "dvc.lock", yaml.safe_dump(content | {"stages": stages}, sort_keys=False))
+
+
+def _log_decision(store: Store, run_id: str, candidate: Candidate, decision: Mapping[str, Any]) -> None:
+    """The decision as a file, as figures, in tags, and in the words a reviewer reads first."""
+    checks = {f"gate/{check['name']}": check["figure"] for check in decision["checks"] if check["figure"] is not None}
+    store.log(run_id, metrics=checks)
+    store.client.log_dict(run_id, dict(decision), "register/decision.json")
+    for key, value in {
+        "gate": "passed" if decision["passed"] else "refused",
+        "mlflow.note.content": describe(candidate, decision),
+        "decision": _digest(decision),
+    }.items():
+        store.client.set_tag(run_id, key, value)
+
+
+def describe(candidate: Candidate, decision: Mapping[str, Any]) -> str:
+    """The run's description: verdict, checks and figures, in Markdown."""
+    verdict = "**Passed the gate.**" if decision["passed"] else f"**Refused by the gate.** {decision['letter']}"
+    split = "forward in time" if candidate.split == "time" else "RANDOM: the source has no time axis"
+    checks = "\n".join(
+        f"| {check['name'].replace('_', ' ')} | {_number(check['figure'])} | {_number(check['limit'])} | "
+        f"{'yes' if check['passed'] else '**no**'} | {check['sentence']} |"
+        for check in decision["checks"]
+    )
+    return "\n\n".join(
+        [
+            verdict,
+            _table(candidate),
+            f"| check | figure | limit | met | in words |\n|---|---:|---:|---|---|\n{checks}",
+            f"Test split: {split}. Trials of the search: `tags.study = '{candidate.study}'`. The scorer is the folder "
+            f"`{registry.SCORER}` (sha256 `{candidate.scorer[:16]}`); results lie in one folder per stage, among them "
+            "the Data Docs (`validate/docs/index.html`) and the figures of `explain` and `evaluate`.",
+        ]
+    )
+
+
+def _table(candidate: Candidate) -> str:
+    figures = {name: candidate.metrics[name] for name in HEADLINE if name in candidate.metrics}
+    return (
+        f"| {' | '.join(name.replace('_', ' ') for name in figures)} |\n|{'---:|' * len(figures)}\n"
+        f"| {' | '.join(_number(value) for value in figures.values())} |"
+    )
+
+
+def _number(value: object) -> str:
+    if not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4f}"
+
+
+def _digest(decision: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(decision, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _figures(candidate: Candidate) -> dict[str, float]:
+    """The candidate's figures under their own names; intervals and rivals in groups, which the UI folds."""
+    figures = {name: float(value) for name, value in candidate.metrics.items() if isinstance(value, int | float)}
+    intervals = pd.read_csv(candidate.workspace.path("evaluate/intervals.csv"))
+    for row in intervals.to_dict("records"):
+        figures |= {f"intervals/{row['metric']}_{end}": float(row[end]) for end in ("low", "high")}
+    rivals = pd.read_csv(candidate.workspace.path("evaluate/rivals.csv"))
+    rivals = rivals[rivals["system"] != "candidate"]
+    figures |= {f"rivals/{row['system']}/{row['metric']}": float(row["value"]) for row in rivals.to_dict("records")}
+    return figures
+
+
+def _datasets(workspace: Workspace) -> list[Any]:
+    """The tables that were learned from, by hash; MLflow shows them as the run's data."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    inputs = []
+    for name in ("validate/leads.parquet", "validate/activities.parquet", "validate/changes.parquet"):
+        artefact = catalogue[name]
+        sha256 = _manifest(workspace, artefact.stage)[artefact.file]
+        source = json.dumps({"path": f"data/{name}", "sha256": sha256})
+        dataset = Dataset(name=Path(name).stem, digest=sha256[:36], source_type="dvc", source=source)
+        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", "training")]))
+    return inputs
+
+
+def _revision(workspace: Workspace) -> dict[str, str]:
+    """Tags with the git commit and whether tracked files differ from it; none outside a checkout or without git."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(workspace.root), *arguments], capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError:
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return {"mlflow.source.git.commit": commit, "git": "clean" if changed == "" else "with uncommitted changes"}
+
+
+# What a deleted or new store lacks
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `sync` found and did. `registration` is None where `data/` holds no decision yet."""
+
+    trials: int
+    registration: Registration | None
+
+    def __str__(self) -> str:
+        if self.registration is None:
+            return "nothing to log: data/register/ holds no decision yet; run `dvc repro`"
+        return f"{self.trials} trials logged; {self.registration.sentence}"
+
+
+def sync(workspace: Workspace) -> Summary:
+    """Log and register what the store lacks of the results in `data/`: trials, candidate, version.
+
+    Raises:
+        ArtefactError: a result was changed, or the decision is about other results or parameters.
+        RegistryError: the store refused.
+    """
+    params = params_module.load(workspace.params)
+    if not workspace.path("register/manifest.json").is_file():
+        return Summary(0, None)
+    candidate = collect(workspace, params)
+    recorded = files.read_json(workspace.path("register/decision.json"))
+    if recorded["candidate"] != candidate.name:
+        raise ArtefactError(
+            "data/register/decision.json is about other results or parameters than those here; run `dvc repro`."
+        )
+    store = open_store(workspace)
+    trials = _sync_trials(store, candidate, params)
+    return Summary(trials, log(store, candidate, {key: recorded[key] for key in ("passed", "letter", "checks")}))
+
+
+def _sync_trials(store: Store, candidate: Candidate, params: Params) -> int:
+    """Log the trials of `tune/trials.csv` that the store lacks; returns how many."""
+    table = pd.read_csv(candidate.workspace.path("tune/trials.csv"))
+    results = {
+        "trial",
+        "log_loss",
+        "weight",
+        "rounds",
+        *(name for name in table if str(name).startswith("log_loss_fold_")),
+    }
+    log = TrialLog(store, candidate.contract)
+    log.start(candidate.study, params.tune.model_dump(mode="json"))
+    new = 0
+    for row in table.to_dict("records"):
+        if int(row["trial"]) in log.known:
+            continue
+        settings = {str(key): value for key, value in row.items() if key not in results and pd.notna(value)}
+        log.trial(int(row["trial"]), settings, float(row["log_loss"]), "COMPLETE")
+        new += 1
+    log.end()
+    return new

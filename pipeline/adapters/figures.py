@@ -1,0 +1,466 @@
+"""Figures: pure drawing from result tables. Nothing is computed here that is not a table first.
+
+Every function returns a matplotlib Figure, 900 pixels wide when saved at 110 dpi. They use the object interface only,
+so that no state is shared, and no chance: equal tables give equal bytes. Colours are from Okabe and Ito's set, which
+people with any kind of colour vision can tell apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize, to_rgba
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+BLUE, ORANGE, GREY, PALE = "#0072B2", "#D55E00", "#767676", "#D9D9D9"
+WIDTH = 900 / 110
+
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#EBEBEB",
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "text.parse_math": False,
+}
+
+#: Names of systems as a reader knows them.
+SYSTEMS = {
+    "candidate": "Candidate",
+    "base_rate": "Base rate for everyone",
+    "one_feature": "Best single feature",
+    "logistic": "Logistic regression",
+    "xgboost_default": "XGBoost, defaults",
+}
+
+Arguments = ParamSpec("Arguments")
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Matplotlib's defaults and `STYLE`, whatever the user's own settings are."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
+class _Drawing(Figure):
+    """A figure that is saved under the style it was drawn in: some ticks are made only then."""
+
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
+        with _style():
+            super().savefig(*args, **kwargs)
+
+
+def _styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
+    """Draw under `_style`."""
+
+    @wraps(draw)
+    def styled(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
+        with _style():
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def _figure(height: float) -> Figure:
+    """An empty figure of the common width; `height` in inches."""
+    figure = _Drawing(figsize=(WIDTH, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+@_styled
+def splits(table: pd.DataFrame) -> Figure:
+    """The windows on the axis they were cut along.
+
+    Args:
+        table: one row per split in order: `split`, `start` and `end` (timestamps or row numbers), `leads`, `snapshots`,
+            `conversions`, and optionally `axis`, what the windows were cut along.
+    """
+    figure = _figure(2.9)
+    axes = figure.add_subplot()
+    dated = isinstance(table["start"].iloc[0], pd.Timestamp)
+    start, end = (_axis_numbers(table[name]) for name in ("start", "end"))
+    place = np.arange(len(table))
+    axes.barh(place, end - start, left=start, height=0.55, color=[BLUE, ORANGE, "#009E73"][: len(table)])
+    labels = [
+        f"{row['split'].capitalize()}: {row['leads']:,} leads\n{row['snapshots']:,} snapshots\n"
+        f"{row['conversions']:,} conversions ({row['conversions'] / max(1, row['snapshots']):.1%})"
+        for row in table.to_dict("records")
+    ]
+    axes.set_yticks(place, labels)
+    axes.invert_yaxis()
+    margin = 0.015 * (end[-1] - start[0])
+    axes.set_xlim(start[0] - margin, end[-1] + margin)
+    axes.grid(visible=False, axis="y")
+    name = table["axis"].iloc[0] if "axis" in table else ("created_at" if dated else "row order")
+    if name == "random order":
+        axes.set_title("The source has no time axis: leads were parted at random")
+        axes.set_xlabel("Place of the lead in random order")
+    else:
+        axes.set_title("Later leads test what earlier leads taught")
+        axes.set_xlabel("Creation of the lead (UTC)" if dated else "Row of the source, in time order")
+    if not dated:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    else:
+        _date_axis(axes)
+    return figure
+
+
+@_styled
+def reliability(table: pd.DataFrame, probability: np.ndarray, *, level: float) -> Figure:
+    """Predicted against observed conversion, and how many rows have which score.
+
+    Args:
+        table: one row per bin: `predicted`, `observed`, `low`, `high`, `holds`.
+        probability: of every row, for the histogram.
+        level: of the intervals.
+    """
+    figure = _figure(5.8)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    limit = float(max(table["high"].max(), np.quantile(probability, 0.995))) * 1.04
+    beyond = bool(np.max(probability) > limit)
+    top.plot([0, limit], [0, limit], color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="Score means what it says")
+    for holds, colour, marker, text in (
+        (True, BLUE, "o", f"Bin, {level:.0%} interval holds the prediction"),
+        (False, ORANGE, "D", f"Bin, {level:.0%} interval misses it"),
+    ):
+        mine = table[table["holds"] == holds]
+        if len(mine):
+            error = np.maximum([mine["observed"] - mine["low"], mine["high"] - mine["observed"]], 0)
+            top.errorbar(
+                mine["predicted"],
+                mine["observed"],
+                yerr=error,
+                fmt=marker,
+                color=colour,
+                capsize=3,
+                markersize=5,
+                label=text,
+            )
+    _headline(figure, f"{int(table['holds'].sum())} of {len(table)} bins hold their predicted conversion rate")
+    top.set_ylabel("Observed conversion")
+    # Above the axes: whichever way the bins stray, nothing is hidden.
+    top.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=3)
+    top.set_ylim(0, limit)
+    top.yaxis.set_major_formatter(_percent(limit))
+    bottom.hist(
+        np.minimum(probability, limit),
+        bins=np.linspace(0, limit, 51).tolist(),
+        color=PALE,
+        edgecolor=GREY,
+        linewidth=0.4,
+    )
+    bottom.set_xlim(0, limit)
+    bottom.set_xlabel("Predicted conversion (score / 100)" + ("; the last bar holds all higher ones" if beyond else ""))
+    bottom.set_ylabel("Snapshots")
+    bottom.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    bottom.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    bottom.xaxis.set_major_formatter(_percent(limit))
+    return figure
+
+
+@_styled
+def lift(table: pd.DataFrame) -> Figure:
+    """Lift and capture by the share of leads called.
+
+    Args:
+        table: `share` (0 to 1), `lift`, `capture`, one row per share, rising.
+    """
+    figure = _figure(3.9)
+    left, right = figure.subplots(1, 2)
+    share = table["share"].to_numpy() * 100
+    left.plot(share, table["lift"], color=BLUE, marker="o", markersize=4)
+    left.axhline(1, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    left.text(99, 1, "no better than chance", ha="right", va="top", color=GREY, fontsize=8.5)
+    left.set_ylabel("Conversion rate, times that of all leads")
+    left.set_ylim(0, float(np.nanmax([1.0, table["lift"].max()])) * 1.15)
+    right.plot(np.r_[0, share], np.r_[0, table["capture"]] * 100, color=BLUE, marker="o", markersize=4)
+    right.plot([0, 100], [0, 100], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    right.set_ylabel("Conversions found (%)")
+    right.set_ylim(0, 103)
+    for axes, column, text, place in ((left, "lift", "{:.1f}×", (5, 5)), (right, "capture", "{:.0%}", (7, -9))):
+        axes.set_xlabel("Leads called, highest scores first (%)")
+        axes.set_xlim(0, 102)
+        for row in table[table["share"].isin([0.1, 0.2, 0.5])].to_dict("records"):
+            y = row[column] * (100 if column == "capture" else 1)
+            axes.annotate(
+                text.format(row[column]), (row["share"] * 100, y), place, textcoords="offset points", fontsize=9
+            )
+    tenth = table.loc[table["share"] == 0.1, ["lift", "capture"]]
+    if len(tenth):
+        _headline(
+            figure,
+            f"The top tenth converts {tenth['lift'].iloc[0]:.1f} times as often and holds "
+            f"{tenth['capture'].iloc[0]:.0%} of all conversions",
+        )
+    return figure
+
+
+@_styled
+def rivals(table: pd.DataFrame, *, level: float) -> Figure:
+    """Log-loss and lift of every system with intervals.
+
+    Args:
+        table: `system`, `metric`, `value`, `low`, `high`; metrics `log_loss` and `lift_10` are drawn. The candidate's
+            rows are named `candidate`.
+        level: of the intervals.
+    """
+    figure = _figure(3.4)
+    panels = figure.subplots(1, 2, sharey=True)
+    systems = list(dict.fromkeys(table["system"]))
+    order = (
+        table[table["metric"] == "log_loss"].set_index("system").loc[systems, "value"].sort_values(kind="stable").index
+    )
+    for axes, metric, name in (
+        (panels[0], "log_loss", "Log-loss (left is better)"),
+        (panels[1], "lift_10", "Lift in the top tenth (right is better)"),
+    ):
+        rows = table[table["metric"] == metric].set_index("system").loc[order]
+        for place, (system, row) in enumerate(rows.iterrows()):
+            error = np.maximum([[row["value"] - row["low"]], [row["high"] - row["value"]]], 0)
+            own = system == "candidate"
+            axes.errorbar(
+                row["value"],
+                place,
+                xerr=error,
+                fmt="D" if own else "o",
+                color=ORANGE if own else BLUE,
+                capsize=3,
+                markersize=6 if own else 5,
+            )
+            digits = 4 if metric == "log_loss" else 2
+            axes.annotate(
+                f"{row['value']:.{digits}f}",
+                (row["value"], place),
+                (0, 7),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8.5,
+            )
+        axes.set_xlabel(name)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.margins(x=0.12)
+        axes.grid(visible=False, axis="y")
+    panels[0].set_yticks(range(len(order)), [SYSTEMS.get(system, str(system)) for system in order])
+    panels[0].set_ylim(len(order) - 0.4, -0.7)
+    rank = ["", "second ", "third ", "fourth ", "fifth "][list(order).index("candidate")]
+    _headline(
+        figure,
+        f"Candidate: {rank}lowest log-loss of {len(order)} systems on the same rows ({level:.0%} intervals by lead)",
+    )
+    return figure
+
+
+@_styled
+def criteria(table: pd.DataFrame, *, most: int = 20) -> Figure:
+    """Criteria by how far they move scores.
+
+    Args:
+        table: `criterion`, `group`, `mean_absolute_points`, strongest first; the first `most` are drawn.
+    """
+    rows = table.head(most)
+    figure = _figure(1.4 + 0.27 * len(rows))
+    axes = figure.add_subplot()
+    colour = {"fit": BLUE, "engagement": ORANGE}
+    place = np.arange(len(rows))
+    axes.barh(
+        place, rows["mean_absolute_points"], color=[colour.get(group, GREY) for group in rows["group"]], height=0.7
+    )
+    for y, points in enumerate(rows["mean_absolute_points"].tolist()):
+        axes.annotate(f"{points:.2f}", (points, y), (4, 0), textcoords="offset points", va="center", fontsize=8.5)
+    axes.set_yticks(place, [_short(name) for name in rows["criterion"]])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.margins(x=0.1)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("Points a criterion adds to or takes from a score, on average")
+    left_out = f"; {len(table) - len(rows)} weaker criteria are not drawn" if len(table) > len(rows) else ""
+    axes.set_title(f"“{_short(rows['criterion'].iloc[0])}” moves scores most{left_out}")
+    groups = [group for group in ("fit", "engagement") if (rows["group"] == group).any()]
+    if len(groups) > 1:
+        handles = [Patch(color=colour[group], label=group.capitalize()) for group in groups]
+        axes.legend(handles=handles, loc="lower right")
+    return figure
+
+
+@_styled
+def waterfall(table: pd.DataFrame, *, reasons: int) -> Figure:
+    """From base to score, one panel per lead.
+
+    Args:
+        table: `lead_id`, `as_of`, `step`, `kind` ("base", "reason", "score"), `criterion`, `points`, `start`, `end`, on
+            the scale of the score; steps in order.
+        reasons: strongest reasons drawn one by one; the weaker ones become one bar.
+    """
+    leads = [rows for _, rows in table.groupby(["lead_id", "as_of"], sort=False)]
+    parts = [_merged(rows, reasons) for rows in leads]
+    figure = _figure(0.5 + sum(0.75 + 0.27 * len(part) for part in parts))
+    panels = np.atleast_1d(
+        figure.subplots(len(parts), 1, sharex=True, height_ratios=[len(part) + 1.5 for part in parts])
+    )
+    right = float(table[["start", "end"]].to_numpy().max())
+    for axes, rows, part in zip(panels, leads, parts, strict=True):
+        _draw_steps(axes, part.to_dict("records"))
+        axes.set_yticks(range(len(part)), part["label"])
+        axes.set_ylim(len(part) - 0.4, -0.6)
+        axes.set_xlim(min(0.0, float(part[["start", "end"]].to_numpy().min())), right * 1.1 + 0.5)
+        axes.grid(visible=False, axis="y")
+        first = rows.iloc[0]
+        date = f" on {pd.Timestamp(first['as_of']).date()}" if pd.Timestamp(first["as_of"]).year > 1970 else ""
+        axes.set_title(f"Lead {first['lead_id']}{date} scores {part['points'].iloc[-1]:.1f}")
+    panels[-1].set_xlabel("Score (chance of converting, %)")
+    return figure
+
+
+@_styled
+def beeswarm(contributions: pd.DataFrame, values: pd.DataFrame, *, most: int = 15) -> Figure:
+    """Contribution of the strongest features to every sampled lead, coloured by the feature's value.
+
+    Args:
+        contributions: log-odds, one row per lead and one column per feature.
+        values: the feature values in the same shape: numbers, or text for categories.
+        most: features drawn, by mean absolute contribution.
+    """
+    weight = contributions.abs().mean().sort_values(ascending=False, kind="stable")
+    names = list(weight.index[:most])
+    figure = _figure(max(3.0, 1.5 + 0.36 * len(names)))
+    axes = figure.add_subplot()
+    # Without the palest end, which is lost on white, and without grey, which stands for no value.
+    colours = ListedColormap(mpl.colormaps["plasma"](np.linspace(0, 0.87, 256)))
+    x = contributions[names].to_numpy()
+    low, high = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
+    span = max(high - low, 1e-9)
+    axes.axvline(0, color=GREY, linewidth=1)
+    for place, name in enumerate(names):
+        x = contributions[name].to_numpy()
+        axes.scatter(
+            x,
+            place + _swarm(x, low, span),
+            c=_value_colours(values[name], colours),
+            s=5,
+            linewidths=0,
+            rasterized=True,
+        )
+    axes.set_yticks(range(len(names)), [_short(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("Contribution to the log-odds of converting (0: as the average lead)")
+    axes.set_title(f"What moved {len(contributions):,} sampled scores, feature by feature")
+    scale = ScalarMappable(Normalize(0, 1), colours)
+    bar = figure.colorbar(scale, ax=axes, ticks=[0, 1], shrink=0.6, aspect=30, pad=0.01)
+    bar.ax.set_yticklabels(["low", "high"])
+    bar.set_label("Value of the feature, by rank\n(grey: category or missing)")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _swarm(x: np.ndarray, low: float, span: float) -> np.ndarray:
+    """Vertical offsets within (-0.4, 0.4): points of a narrow column stand in turn above and below its middle."""
+    column = np.floor((x - low) / span * 140).astype("int64")
+    order = np.lexsort((x, column))
+    ranked = column[order]
+    first = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]][: len(x)])
+    size = np.diff(np.r_[first, len(x)])
+    turn = np.arange(len(x)) - np.repeat(first, size)
+    step = np.where(turn % 2 == 1, (turn + 1) // 2, -(turn // 2))
+    height = 0.8 / max(16.0, float(size.max(initial=1)))
+    offset = np.empty(len(x))
+    offset[order] = step * height
+    return offset
+
+
+def _value_colours(value: pd.Series, colours: Any) -> np.ndarray:
+    """RGBA by rank of the value among its column; grey for categories and missing values."""
+    result = np.tile(to_rgba("#9A9A9A"), (len(value), 1))
+    if pd.api.types.is_numeric_dtype(value) and value.notna().any():
+        rank = value.rank(method="average").to_numpy()
+        least, most = float(np.nanmin(rank)), float(np.nanmax(rank))
+        known = ~np.isnan(rank)
+        result[known] = colours((rank[known] - least) / max(most - least, 1e-9))
+    return result
+
+
+def _draw_steps(axes: Axes, steps: list[dict[Any, Any]]) -> None:
+    """One bar per step, its points beside it, and a line from the bar above to where this one begins."""
+    for place, step in enumerate(steps):
+        reason = step["kind"] == "reason"
+        colour = GREY if not reason else BLUE if step["points"] >= 0 else ORANGE
+        axes.barh(place, step["end"] - step["start"], left=step["start"], color=colour, height=0.66)
+        text = f"{step['points']:+.1f}".replace("-", "−") if reason else f"{step['points']:.1f}"
+        beside = (max(step["start"], step["end"]), place)
+        axes.annotate(text, beside, (4, 0), textcoords="offset points", va="center", fontsize=8.5)
+        if place:
+            joint = step["start"] if reason else step["end"]
+            axes.plot([joint, joint], [place - 0.67, place - 0.33], color=GREY, linewidth=0.8)
+
+
+def _merged(rows: pd.DataFrame, reasons: int) -> pd.DataFrame:
+    """Base, the first `reasons` reasons, the others as one bar, and the score, each with a `label`."""
+    base, named, score = (rows[rows["kind"] == kind] for kind in ("base", "reason", "score"))
+    shown, rest = named.iloc[:reasons], named.iloc[reasons:]
+    if len(rest) == 1:
+        shown, rest = named, named.iloc[:0]
+    parts = [
+        base.assign(label="Base (average lead)"),
+        shown.assign(label=[_short(name) for name in shown["criterion"]]),
+    ]
+    if len(rest):
+        parts.append(
+            rest.iloc[:1].assign(
+                label=f"{len(rest)} weaker criteria", points=round(rest["points"].sum(), 1), end=rest["end"].iloc[-1]
+            )
+        )
+    return pd.concat([*parts, score.assign(label="Score")], ignore_index=True)
+
+
+def _headline(figure: Figure, text: str) -> None:
+    """A title for the whole figure, at its left edge."""
+    figure.suptitle(text, x=0.01, ha="left", fontsize=10.5)
+
+
+def _date_axis(axes: Axes) -> None:
+    locator = AutoDateLocator(minticks=4, maxticks=9)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def _axis_numbers(values: pd.Series) -> np.ndarray:
+    """Row numbers as they are, moments as matplotlib's days."""
+    if isinstance(values.iloc[0], pd.Timestamp):
+        return np.asarray(date2num(pd.to_datetime(values).to_numpy(dtype="datetime64[us]")))
+    return values.to_numpy(dtype="float64")
+
+
+def _percent(limit: float) -> PercentFormatter:
+    """Percentages with a decimal only where the axis is short."""
+    return PercentFormatter(xmax=1, decimals=1 if limit < 0.05 else 0)
+
+
+def _short(name: object) -> str:
+    """A label that leaves room for the drawing."""
+    text = str(name)
+    return text if len(text) <= 34 else text[:33] + "…"

@@ -1,0 +1,297 @@
+"""Registered versions: one model per contract, the aliases `challenger` and `champion`, and the approvals log.
+
+A version is a scorer, named by the hash of its content: the same content is never registered twice. In a local store
+its source is `runs:/<run>/scorer`, which names no folder and which MLflow copies before it loads: from a plain path it
+would load in place, and leave a file and byte code among the registered ones.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pipeline.adapters import files
+from pipeline.adapters.tracking import Store, answering, name_of
+from pipeline.errors import RegistryError
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+CHALLENGER, CHAMPION = "challenger", "champion"
+
+#: The scorer's folder among a run's artifacts.
+SCORER = "scorer"
+
+#: Figures of a version that `models` shows.
+SHOWN = ("log_loss", "lift_10", "calibration_error")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version. `scorer`: sha256 of its folder; `gate`: `passed`, or empty where this project made none."""
+
+    number: int
+    run_id: str
+    scorer: str
+    gate: str
+    aliases: tuple[str, ...]
+    tags: dict[str, str]
+
+
+def versions(store: Store, contract: str) -> list[Version]:
+    """Every registered version of the contract's model, oldest first."""
+    with answering(store.uri):
+        found = store.client.search_model_versions(f"name = '{name_of(contract)}'")
+        aliases = _aliases(store, contract) if found else {}
+    return sorted((_version(one, aliases) for one in found), key=lambda version: version.number)
+
+
+def find(store: Store, contract: str, which: str | int) -> Version:
+    """The version with this number or alias.
+
+    Raises:
+        RegistryError: there is none; the message says what there is.
+    """
+    known = versions(store, contract)
+    text = str(which)
+    for version in known:
+        if text in version.aliases or text == str(version.number):
+            return version
+    if not known:
+        raise RegistryError(f"{name_of(contract)} has no registered version yet; run `dvc repro`, then `leads sync`.")
+    if text == CHAMPION:
+        raise RegistryError(
+            f"no version of {name_of(contract)} is champion yet. Approve one with `leads approve VERSION --by NAME "
+            "--note TEXT`, or name `challenger` or a version."
+        )
+    numbers = ", ".join(str(version.number) for version in known)
+    raise RegistryError(f"{name_of(contract)} has no version {text}; it has {numbers}.")
+
+
+def register(store: Store, contract: str, run_id: str, tags: dict[str, str], description: str) -> tuple[int, bool]:
+    """Register the scorer of a run that passed the gate and make it the challenger; called under `store.lock`.
+
+    Args:
+        tags: of the version; `scorer`, the hash of the scorer's folder, decides whether it is registered already.
+
+    Returns:
+        The version's number, and whether it is new.
+    """
+    name = name_of(contract)
+    with answering(store.uri):
+        same = [one for one in versions(store, contract) if one.scorer == tags["scorer"] and _lives(store, one.run_id)]
+        if same:
+            number = same[0].number
+        else:
+            _make_model(store, contract)
+            made = store.client.create_model_version(
+                name, _source(store, run_id), run_id=run_id, tags=tags, description=description
+            )
+            number = int(made.version)
+        if not same or CHALLENGER not in same[0].aliases:
+            store.client.set_registered_model_alias(name, CHALLENGER, str(number))
+    return number, not same
+
+
+def models(store: Store, contract: str) -> pd.DataFrame:
+    """Every registered version: `version`, `aliases`, `gate`, key figures, `split`, name, time, who approved."""
+    rows = []
+    for version in versions(store, contract):
+        with answering(store.uri):
+            figures = store.client.get_run(version.run_id).data.metrics if _lives(store, version.run_id) else {}
+        approval = json.loads(version.tags.get("approval", "{}"))
+        rows.append(
+            {
+                "version": version.number,
+                "aliases": " ".join(version.aliases),
+                "gate": version.gate,
+                **{name: figures.get(name, float("nan")) for name in SHOWN},
+                "split": version.tags.get("split", ""),
+                "model_version": version.tags.get("model_version", ""),
+                "registered": version.tags.get("registered", ""),
+                "approved_by": approval.get("by", ""),
+            }
+        )
+    columns = ["version", "aliases", "gate", *SHOWN, "split", "model_version", "registered", "approved_by"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def approve(store: Store, contract: str, version: int | str, by: str, note: str) -> Version:
+    """Make a version the champion: the only way the alias `champion` moves.
+
+    Under the store's lock: read the version, its bytes and the present champion, compare, set the alias, read it again,
+    append to `approvals.jsonl` beside the store. The approval also stands in the version's tags, so that a log line
+    lost to a kill between the last two steps is written by the next call.
+
+    Raises:
+        RegistryError: no such version, it did not pass the gate, its bytes are not those that were registered, `by` is
+            empty, or another process moved the alias at the same moment.
+    """
+    if not by.strip() or "\n" in by + note:
+        raise RegistryError("an approval needs the name of who approves, and name and note are one line each.")
+    name = name_of(contract)
+    with store.lock():
+        wanted, before = find(store, contract, version), champion(store, contract)
+        _append(store, before)
+        if wanted.gate != "passed":
+            raise RegistryError(
+                f"version {wanted.number} of {name} did not pass the gate; only one that did can be champion."
+            )
+        resolve(store, contract, wanted.number)
+        if before is not None and before.number == wanted.number:
+            return wanted
+        approval = {
+            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
+            "model": name,
+            "version": wanted.number,
+            "scorer": wanted.scorer,
+            "by": by.strip(),
+            "note": note.strip(),
+            "before": before.number if before else None,
+        }
+        with answering(store.uri):
+            text = json.dumps(approval, ensure_ascii=False, sort_keys=True)
+            store.client.set_model_version_tag(name, str(wanted.number), "approval", text)
+            store.client.set_registered_model_alias(name, CHAMPION, str(wanted.number))
+        now = champion(store, contract)
+        if now is None or now.number != wanted.number:
+            raise RegistryError(
+                f"{name}: somebody else moved the alias champion just now, to version "
+                f"{now.number if now else 'none'}; look at `leads models` and decide again."
+            )
+        _append(store, now)
+        return now
+
+
+def champion(store: Store, contract: str) -> Version | None:
+    """The champion of this moment, if there is one."""
+    return next((one for one in versions(store, contract) if CHAMPION in one.aliases), None)
+
+
+def approvals(store: Store) -> list[dict[str, Any]]:
+    """The approvals log, oldest first."""
+    path = _log(store)
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line] if path.exists() else []
+
+
+def resolve(store: Store, contract: str, which: str | int) -> tuple[int, Path]:
+    """Number and folder of a version: a private copy under `models/`, checked against the registered hash every time.
+
+    Raises:
+        RegistryError: no such version, or what is stored is not what was registered.
+    """
+    version = find(store, contract, which)
+    if not version.scorer:
+        raise RegistryError(f"version {version.number} of {name_of(contract)} was not registered by this project.")
+    target = store.home / "models" / version.scorer
+    if target.is_dir() and _intact(target, version.scorer):
+        return version.number, target
+    target.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
+        copy = download(store, version.run_id, Path(temporary))
+        if not _intact(copy, version.scorer):
+            raise RegistryError(
+                f"version {version.number} of {name_of(contract)}: the stored files are not those that were registered "
+                "(their sha256 differs). Do not use them; take another version, or register this one anew."
+            )
+        if target.exists():
+            os.replace(target, Path(temporary) / "altered")
+        os.replace(copy, target)
+    return version.number, target
+
+
+def download(store: Store, run_id: str, folder: Path) -> Path:
+    """Copy a run's scorer into `folder`; returns the copy."""
+    import mlflow.artifacts
+
+    with answering(store.uri):
+        path = mlflow.artifacts.download_artifacts(
+            run_id=run_id, artifact_path=SCORER, dst_path=str(folder), tracking_uri=store.uri
+        )
+    return Path(path)
+
+
+def _intact(folder: Path, sha256: str) -> bool:
+    """Nothing altered, nothing added, byte code included: Python would run it in place of the source."""
+    return files.sha256(folder) == sha256 and not any(folder.rglob("__pycache__"))
+
+
+def _lives(store: Store, run_id: str) -> bool:
+    """Whether a version's run, and so its files, can still be had."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store.client.get_run(run_id)
+    except MlflowException as fault:
+        if fault.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return True
+
+
+def _source(store: Store, run_id: str) -> str:
+    """Where a version says its files are."""
+    place = str(store.client.get_run(run_id).info.artifact_uri)
+    return (
+        f"{place}/{SCORER}" if "://" in place or place.startswith("mlflow-artifacts:") else f"runs:/{run_id}/{SCORER}"
+    )
+
+
+def _make_model(store: Store, contract: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    about = (
+        f"Lead scores for the contract `{contract}`. `challenger` is the newest version that passed the gate; "
+        "`champion` was approved by a named person (`leads approve`). Any MLflow client loads it with "
+        "`mlflow.pyfunc.load_model`."
+    )
+    try:
+        store.client.create_registered_model(name_of(contract), tags={"contract": contract}, description=about)
+    except MlflowException as fault:
+        if fault.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _aliases(store: Store, contract: str) -> dict[str, list[str]]:
+    """Version number -> its aliases; a search does not return them."""
+    model = store.client.get_registered_model(name_of(contract))
+    found: dict[str, list[str]] = {}
+    for alias, number in model.aliases.items():
+        found.setdefault(str(number), []).append(alias)
+    return found
+
+
+def _version(one: ModelVersion, aliases: dict[str, list[str]]) -> Version:
+    registered = datetime.datetime.fromtimestamp(one.creation_timestamp / 1000, tz=datetime.UTC)
+    return Version(
+        number=int(one.version),
+        run_id=one.run_id or "",
+        scorer=one.tags.get("scorer", ""),
+        gate=one.tags.get("gate", ""),
+        aliases=tuple(sorted(aliases.get(str(one.version), []))),
+        tags={**one.tags, "registered": registered.strftime("%Y-%m-%d %H:%M")},
+    )
+
+
+def _log(store: Store) -> Path:
+    return store.home / "approvals.jsonl"
+
+
+def _append(store: Store, champion: Version | None) -> None:
+    """Append the champion's approval to the log, unless it stands there."""
+    if champion is None or "approval" not in champion.tags:
+        return
+    approval = json.loads(champion.tags["approval"])
+    if approval in approvals(store):
+        return
+    with open(_log(store), "a", encoding="utf-8") as file:
+        file.write(json.dumps(approval, ensure_ascii=False, sort_keys=True) + "\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,83 @@
+"""What the last run found, in a few plain lines; and the open leads, ranked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.adapters import batch, files, model_folder, registry, tracking
+from pipeline.errors import ArtefactError
+from pipeline.params import Params
+from pipeline.paths import Workspace
+
+#: How many open leads the summary names.
+TOP = 5
+RANKING = Path("data") / "scores" / "open_leads.csv"
+
+
+def summarize(workspace: Workspace, params: Params) -> str:
+    """Decision, figures, version, the open leads with the highest scores, where the ranking is, and what to type next.
+
+    Open leads are ranked by this run's own scorer, registered or not.
+
+    Raises:
+        ArtefactError: the pipeline has not run to its end.
+    """
+    decision_file = workspace.path("register/decision.json")
+    if not decision_file.is_file():
+        raise ArtefactError(f"{decision_file} is missing; run `dvc repro` first.")
+    decision = files.read_json(decision_file)
+    registration = files.read_json(workspace.path("register/registration.json"))
+    metrics = files.read_json(workspace.path("evaluate/metrics.json"))
+    version = registration["version"]
+    lines = ["", f"Lead scoring for {params.run.contract}", ""]
+    if decision["passed"]:
+        model = registration["model"]
+        lines.append(f"Decision           passed: version {version} of {model} is registered, alias challenger")
+    else:
+        lines.append(f"Decision           refused, nothing registered. {decision['letter']}")
+    split = "newest leads" if metrics["split"] == "time" else "RANDOM split, no time axis: not a forecast"
+    lines += [
+        f"Test window        {metrics['rows']:,} looks at {metrics['leads']:,} leads, "
+        f"{metrics['conversions']:,} conversions ({split})",
+        f"Lift, top tenth    {metrics['lift_10']:.2f} times the conversions of calling at random",
+        f"Calibration error  {100 * metrics['calibration_error']:.1f} points between score and conversions, on average",
+        "",
+        *_ranking(workspace, params),
+        "",
+        *_next(version, registry.champion(tracking.open_store(workspace), params.run.contract)),
+    ]
+    return "\n".join(lines)
+
+
+def _ranking(workspace: Workspace, params: Params) -> list[str]:
+    """Rank the open leads, write the whole ranking, and name the highest."""
+    scorer = model_folder.load(workspace.path("calibrate/scorer"))
+    result = batch.score_open(scorer, workspace)
+    if result.scored == 0:
+        return ["Open leads         none: every outcome in this source is decided"]
+    batch.export(result, workspace.root / RANKING, params.explain.reasons)
+    top = result.scores.head(TOP)
+    width = max(map(len, top["lead_id"]))
+    return [
+        f"Call first         of {result.scored:,} open leads as of {top['as_of'].iloc[0]:%Y-%m-%d}; all: {RANKING}",
+        *(
+            f"  {row.lead_id:<{width}}  score {row.score:5.1f}  tier {row.tier}  {batch.in_words(row.reasons, 1)}"
+            for row in top.itertuples()
+        ),
+    ]
+
+
+def _next(version: int | None, champion: Any) -> list[str]:
+    """What to type next."""
+    if version is None:
+        return [
+            "Next               read data/register/decision.json, change params.yaml or the contract, then: dvc repro"
+        ]
+    if champion is not None and champion.number == version:
+        return [f"Next               version {version} is champion. Score new leads: leads score FILE --model champion"]
+    return [
+        "Next               look at the run:  make ui",
+        f'                   approve it:       leads approve {version} --by "YOUR NAME" --note "WHY"',
+        "                   score new leads:  leads score FILE --activities FILE --model challenger",
+    ]

@@ -1,0 +1,217 @@
+"""The `leads` command: score, compare, approve. Thin: every act is a function elsewhere."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from pipeline import process
+
+process.configure_environment()
+
+import pandas as pd  # noqa: E402  (after the environment: thread pools read it when loaded)
+import typer  # noqa: E402
+
+from pipeline import params as params_module  # noqa: E402
+from pipeline.errors import ParamsError  # noqa: E402
+from pipeline.params import Params  # noqa: E402
+from pipeline.paths import Workspace, find_root  # noqa: E402
+
+app = typer.Typer(
+    name="leads",
+    help="Which leads should sales call first, how sure are we, and why?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ModelOption = Annotated[
+    str, typer.Option("--model", help="champion, challenger, or a version number of this contract's registered model.")
+]
+
+
+def _project() -> tuple[Workspace, Params]:
+    workspace = Workspace(find_root(Path.cwd()))
+    return workspace, params_module.load(workspace.params)
+
+
+@app.command()
+def score(
+    file: Annotated[
+        Path | None, typer.Argument(help="CSV or Parquet of raw leads, as the contract describes them.")
+    ] = None,
+    activities: Annotated[Path | None, typer.Option(help="Their activities.")] = None,
+    changes: Annotated[Path | None, typer.Option(help="Their changes over time.")] = None,
+    open_leads: Annotated[
+        bool, typer.Option("--open", help="Score the history's own open leads instead of a file.")
+    ] = False,
+    model: ModelOption = "champion",
+    as_of: Annotated[
+        str | None, typer.Option(help="Moment to score at, as 2026-01-31 or 2026-01-31T12:00; UTC.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the scores go.")] = Path("scores.csv"),
+) -> None:
+    """Score raw leads: key, as-of, score, probability, interval, tier, reasons, flags, model version.
+
+    Leads already converted or lost, and rows that validation would refuse, are listed with the reason and no score.
+
+    Example: leads score new_leads.csv --activities log.csv --model champion --as-of 2026-01-31 --out scores.csv
+    """
+    from pipeline.adapters import batch, model_folder, registry, sources, tracking
+
+    if (file is None) != open_leads:
+        raise ParamsError("give a file of leads, or --open for the history's own open leads (one of the two).")
+    workspace, params = _project()
+    moment = _moment(as_of)
+    version, folder = registry.resolve(tracking.open_store(workspace), params.run.contract, model)
+    scorer = model_folder.load(folder)
+    if file is None:
+        if as_of or activities or changes:
+            raise ParamsError(
+                "--open takes its leads, activities and as-of date from the history; leave the others out."
+            )
+        result = batch.score_open(scorer, workspace)
+    else:
+        now = pd.Timestamp(datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0))
+        resolved = sources.read_contract(workspace, params.run.contract)
+        result = batch.score_files(
+            scorer,
+            resolved,
+            file,
+            activities,
+            changes,
+            as_of=moment,
+            now=now,
+            max_bytes=params.ingest.max_file_mib * 2**20,
+        )
+        if moment is None and (result.scores["as_of"].dropna() == now).any():
+            typer.echo(
+                f"as of now: {now:%Y-%m-%d %H:%M} UTC (give --as-of or an as_of column for another moment)", err=True
+            )
+        if resolved.contract.activities is not None and activities is None:
+            typer.echo("no --activities given: every lead is scored as one that nothing has happened to", err=True)
+    batch.export(result, out, params.explain.reasons)
+    typer.echo(
+        f"{out}: {result.scored:,} leads scored, {result.refused:,} listed without a score, "
+        f"by {scorer.version} (version {version})"
+    )
+
+
+@app.command()
+def approve(
+    version: Annotated[int, typer.Argument(help="The registered version to make champion.")],
+    by: Annotated[str, typer.Option(help="Who approves.")],
+    note: Annotated[str, typer.Option(help="Why.")],
+) -> None:
+    """Make a registered version the champion. Only a person does this; every approval is logged.
+
+    Example: leads approve 3 --by "Your Name" --note "better lift, same calibration"
+    """
+    from pipeline.adapters import registry, tracking
+
+    workspace, params = _project()
+    registry.approve(tracking.open_store(workspace), params.run.contract, version, by, note)
+    typer.echo(f"version {version} is champion of {params.run.contract}, approved by {by}")
+
+
+@app.command()
+def models() -> None:
+    """List the registered versions with their aliases and key figures.
+
+    Example: leads models
+    """
+    from pipeline.adapters import registry, tracking
+
+    workspace, params = _project()
+    table = registry.models(tracking.open_store(workspace), params.run.contract)
+    typer.echo(table.to_string(index=False) if len(table) else f"no registered version of {params.run.contract} yet")
+
+
+@app.command()
+def sync() -> None:
+    """Log and register what a deleted or new MLflow store lacks, from the results in data/.
+
+    Example: leads sync
+    """
+    from pipeline.adapters import candidates
+
+    workspace, _ = _project()
+    typer.echo(str(candidates.sync(workspace)))
+
+
+@app.command()
+def summary() -> None:
+    """Say in a few lines what the last run found, and rank the open leads.
+
+    Example: leads summary
+    """
+    from pipeline.adapters import summaries
+
+    workspace, params = _project()
+    typer.echo(summaries.summarize(workspace, params))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for leads.csv, activities.csv and changes.csv.")] = Path("demo"),
+) -> None:
+    """Write the demo CRM log as raw CSV files, to look at or to try `leads score` on.
+
+    Example: leads demo --out demo && leads score demo/leads.csv --activities demo/activities.csv --changes
+    demo/changes.csv
+    """
+    from pipeline.adapters import demo_files
+
+    _, params = _project()
+    counts = demo_files.export(params.ingest.demo, params.run.seed, out)
+    typer.echo(", ".join(f"{out / name}.csv: {rows:,} rows" for name, rows in counts.items()))
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port on loopback.")] = 5000) -> None:
+    """Open the MLflow UI on loopback, on this project's store. Ctrl-C ends it.
+
+    Example: leads ui --port 5001
+    """
+    from pipeline.adapters import tracking
+
+    workspace, _ = _project()
+    store = tracking.open_store(workspace)
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        store.uri,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    typer.echo(f"MLflow on http://127.0.0.1:{port}", err=True)
+    raise SystemExit(subprocess.run(command, env=os.environ, check=False).returncode)
+
+
+def _moment(text: str | None) -> pd.Timestamp | None:
+    """An as-of date given on the command line, as naive UTC."""
+    if text is None:
+        return None
+    moment = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
+    if pd.isna(moment):
+        raise ParamsError(f"--as-of {text!r} is not a date; write 2026-01-31 or 2026-01-31T12:00.")
+    return moment.tz_localize(None)
+
+
+def main() -> None:
+    """Entry point: errors of ours are one message and their exit code, no traceback."""
+    sys.exit(process.exit_code(lambda: app(standalone_mode=True)))
+
+
+if __name__ == "__main__":
+    main()

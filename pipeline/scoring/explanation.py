@@ -1,0 +1,179 @@
+"""Why the scores are what they are: weights of criteria and features, leads taken apart, proof that the parts add up.
+
+Points come from the reasons of every scored row; log-odds come from the contributions of a sample.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xgboost as xgb
+
+KEY = ["lead_id", "as_of"]
+
+
+def sample(n_rows: int, size: int, seed: int) -> np.ndarray:
+    """Rising positions of at most `size` of `n_rows` rows, drawn without replacement."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, *b"explain"]))
+    return np.sort(rng.permutation(n_rows)[:size])
+
+
+def points(scores: pd.DataFrame) -> pd.DataFrame:
+    """The reasons of scored rows as a table: `place` (row position), `criterion`, `points` (tenths, int64), as listed.
+
+    Args:
+        scores: `reasons`, a JSON list of [criterion, points] per row, as the scorer returns it.
+    """
+    listed = [(k, name, value) for k, text in enumerate(scores["reasons"]) for name, value in json.loads(text)]
+    place, criterion, value = zip(*listed, strict=True) if listed else ((), (), ())
+    return pd.DataFrame(
+        {
+            "place": np.array(place, dtype="int64"),
+            "criterion": pd.Series(criterion, dtype="str"),
+            "points": _tenths(np.array(value, dtype="float64")),
+        }
+    )
+
+
+def adds_up(scores: pd.DataFrame) -> np.ndarray:
+    """True for every row whose base and points give its score exactly, counted in tenths of a point."""
+    found = points(scores)
+    total = np.bincount(found["place"], weights=found["points"], minlength=len(scores)).astype("int64")
+    return np.asarray(_tenths(scores["base"].to_numpy()) + total == _tenths(scores["score"].to_numpy()))
+
+
+def criteria(scores: pd.DataFrame, contributions: pd.DataFrame, features: Sequence[dict[str, str]]) -> pd.DataFrame:
+    """Weight of every criterion, strongest first.
+
+    Args:
+        scores: scored rows, with `reasons`.
+        contributions: log-odds of a sample of rows, one column per feature.
+        features: `name`, `criterion` and `group` of every feature.
+
+    Returns:
+        `criterion`, `group` ("" for the current level), `features` (how many), `mean_absolute_points` and `mean_points`
+        over all scored rows (absent reasons count 0), `share` of the absolute points (0 to 1), and
+        `mean_absolute_log_odds` over the sample.
+    """
+    found = points(scores)
+    groups = {feature["criterion"]: feature["group"] for feature in features}
+    names = list(dict.fromkeys([*groups, *found["criterion"]]))
+    log_odds = {name: np.zeros(len(contributions)) for name in names}
+    for feature in features:
+        log_odds[feature["criterion"]] = log_odds[feature["criterion"]] + contributions[feature["name"]].to_numpy()
+    absolute = found["points"].abs().groupby(found["criterion"]).sum()
+    signed = found["points"].groupby(found["criterion"]).sum()
+    per_row = 10 * max(1, len(scores))
+    table = pd.DataFrame(
+        {
+            "criterion": pd.Series(names, dtype="str"),
+            "group": pd.Series([groups.get(name, "") for name in names], dtype="str"),
+            "features": [sum(feature["criterion"] == name for feature in features) for name in names],
+            "mean_absolute_points": [int(absolute.get(name, 0)) / per_row for name in names],
+            "mean_points": [int(signed.get(name, 0)) / per_row for name in names],
+            "share": [int(absolute.get(name, 0)) / max(1, int(absolute.sum())) for name in names],
+            "mean_absolute_log_odds": [_mean_absolute(log_odds[name]) for name in names],
+        }
+    )
+    return table.sort_values(["mean_absolute_points", "criterion"], ascending=[False, True], ignore_index=True)
+
+
+def feature_weights(contributions: pd.DataFrame, features: Sequence[dict[str, str]]) -> pd.DataFrame:
+    """Weight of every feature in log-odds over the rows given, strongest first.
+
+    Returns:
+        `feature`, `criterion`, `group`, `mean_absolute_log_odds`, `mean_log_odds`.
+    """
+    table = pd.DataFrame(
+        {
+            "feature": pd.Series([feature["name"] for feature in features], dtype="str"),
+            "criterion": pd.Series([feature["criterion"] for feature in features], dtype="str"),
+            "group": pd.Series([feature["group"] for feature in features], dtype="str"),
+            "mean_absolute_log_odds": [_mean_absolute(contributions[f["name"]].to_numpy()) for f in features],
+            "mean_log_odds": [float(contributions[feature["name"]].mean()) for feature in features],
+        }
+    )
+    return table.sort_values(["mean_absolute_log_odds", "feature"], ascending=[False, True], ignore_index=True)
+
+
+def waterfalls(scores: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Leads taken apart, from the highest score to the lowest, evenly spaced in rank (3: highest, median, lowest).
+
+    Returns:
+        `lead_id`, `as_of`, `step` (0 for the base), `kind` ("base", "reason" or "score"), `criterion` ("" but for
+        reasons), `points`, and `start` and `end` of the step's bar, all on the scale of the score. Equal scores are
+        ordered by key.
+    """
+    ranked = scores.sort_values(["score", *KEY], ascending=[False, True, True], ignore_index=True)
+    chosen = np.unique(np.round(np.linspace(0, len(ranked) - 1, min(count, len(ranked)))).astype("int64"))
+    entries = []
+    for row in ranked.iloc[chosen].to_dict("records"):
+        steps = [("base", "", row["base"])]
+        steps += [("reason", name, value) for name, value in json.loads(row["reasons"])]
+        upto = 0
+        for k, (kind, name, value) in enumerate(steps):
+            tenths = int(_tenths(np.array(value)))
+            entries.append([row["lead_id"], row["as_of"], k, kind, name, tenths, upto, upto + tenths])
+            upto += tenths
+        entries.append([row["lead_id"], row["as_of"], len(steps), "score", "", upto, 0, upto])
+    table = pd.DataFrame(entries, columns=[*KEY, "step", "kind", "criterion", "points", "start", "end"])
+    scaled = {name: table[name] / 10 for name in ("points", "start", "end")}
+    return table.assign(**scaled)
+
+
+def shap_agreement(members: Sequence[Any], matrix: np.ndarray) -> dict[str, Any]:
+    """How far the contributions of the tree members are from those of `shap.TreeExplainer`, and from adding up.
+
+    `TreeExplainer` hands the work to XGBoost's own path-dependent TreeSHAP (Lundberg et al. 2020) where it can, as
+    here, so its agreement proves that we read the matrix and the bias as it does. That bias and contributions sum to
+    the margin is checked for members of every kind; that they are Shapley values is shown in the tests, by counting out
+    every subset.
+
+    Args:
+        members: objects with `kind`, `encoder`, `contributions(matrix)`, `margin(matrix)` and, for trees, `booster`.
+        matrix: encoded features of the rows compared, shape (n_rows, n_features).
+
+    Returns:
+        `members` per kind, `largest_difference` (log-odds), `largest_relative_difference` (over the largest absolute
+        contribution), and `largest_margin_difference` (log-odds).
+    """
+    # Imported here, because it takes seconds and only this function needs it.
+    import shap
+
+    largest = relative = apart = 0.0
+    counts: dict[str, int] = {}
+    for member in members:
+        counts[member.kind] = counts.get(member.kind, 0) + 1
+        bias, ours = member.contributions(matrix)
+        apart = max(apart, float(np.abs(bias + ours.sum(axis=1) - member.margin(matrix)).max(initial=0.0)))
+        if member.kind != "xgboost":
+            continue
+        data = xgb.DMatrix(
+            matrix,
+            feature_names=member.encoder.names,
+            feature_types=member.encoder.feature_types,
+            enable_categorical=True,
+        )
+        theirs = np.asarray(shap.TreeExplainer(member.booster).shap_values(data), dtype="float64")
+        difference = float(np.abs(ours - theirs).max(initial=0.0))
+        largest = max(largest, difference)
+        relative = max(relative, difference / max(float(np.abs(theirs).max(initial=0.0)), 1e-12))
+    return {
+        "members": counts,
+        "largest_difference": largest,
+        "largest_relative_difference": relative,
+        "largest_margin_difference": apart,
+    }
+
+
+def _tenths(value: np.ndarray) -> np.ndarray:
+    """Points with one decimal as whole tenths."""
+    return np.rint(np.asarray(value, dtype="float64") * 10).astype("int64")
+
+
+def _mean_absolute(value: np.ndarray) -> float:
+    return float(np.abs(value).mean()) if len(value) else 0.0

@@ -1,0 +1,110 @@
+"""evaluate: how good the scores are on the newest leads, how sure that is, and what simpler systems reach there."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from pipeline.adapters import figures
+from pipeline.adapters.stage import Stage, main
+from pipeline.errors import ArtefactError
+from pipeline.leads import contract
+from pipeline.scorer import Scorer
+from pipeline.scorer.features import feature_list
+from pipeline.scoring import metrics
+from pipeline.scoring.rivals import RIVALS, Rivals
+
+KEY = ["lead_id", "as_of"]
+SHARES = (0.01, 0.02, 0.05, *(tenth / 10 for tenth in range(1, 11)))
+
+
+def run(stage: Stage) -> None:
+    params, shared = stage.params.evaluate, stage.params.run
+    # Load
+    resolved = contract.restore(stage.json("ingest/contract.json"))
+    scorer = Scorer.load(stage.path("calibrate/scorer"))
+    specified = feature_list(stage.json("featurize/features.json"))
+    tables = [stage.table(f"validate/{name}.parquet") for name in ("leads", "activities", "changes")]
+    snapshots = stage.table("featurize/snapshots.parquet")
+    test = snapshots[snapshots["split"] == "test"].reset_index(drop=True)
+
+    # Call
+    names = [feature["name"] for feature in specified]
+    rows = test[KEY].merge(tables[0], on="lead_id", how="left", validate="many_to_one")
+    check_features(scorer.features(rows, *tables[1:]), test[names])
+    scores = scorer.score(rows, *tables[1:]).assign(label=test["label"])
+    rivals = Rivals.fit(
+        snapshots[snapshots["split"] != "test"], names, bins=params.bins, seed=shared.seed, threads=shared.threads
+    )
+    rival_scores = pd.concat([test[[*KEY, "label"]], rivals.predict(test[names])], axis=1)
+
+    # A row without a score is judged by the gate, which counts it; every system is measured on the others.
+    scored = (scores["refused"] == "").to_numpy()
+    systems = rival_scores.assign(candidate=scores["probability"])[scored]
+    label, probability = systems["label"].to_numpy(), systems["candidate"].to_numpy()
+    measured = metrics.bootstrap_by_lead(
+        systems,
+        ["candidate", *RIVALS],
+        bins=params.bins,
+        samples=params.bootstrap_samples,
+        level=params.interval_level,
+        seed=shared.seed,
+    )
+    reliability = metrics.reliability(label, probability, params.bins, params.interval_level)
+    lift = metrics.lift_table(label, probability, SHARES)
+    categories = {feature["name"]: feature["criterion"] for feature in specified if feature["type"] == "category"}
+    slices = metrics.slices(
+        test.assign(probability=scores["probability"])[scored],
+        categories,
+        level=params.interval_level,
+        min_rows=params.slice_min_rows,
+    )
+    summary = metrics.summary(label, probability, bins=params.bins) | {
+        "rows": len(systems),
+        "leads": int(systems["lead_id"].nunique()),
+        "conversions": int(label.sum()),
+        "unscored": int((~scored).sum()),
+        "bins_hold_share": float(reliability["holds"].mean()),
+        "split": "random" if resolved.contract.time.kind == "none" else "time",
+        "one_feature": rivals.one_feature.name,
+        "model_version": scorer.version,
+    }
+
+    # Save
+    stage.save_json("evaluate/metrics.json", summary)
+    stage.save_csv("evaluate/intervals.csv", measured[measured["system"] == "candidate"].drop(columns="system"))
+    stage.save_csv("evaluate/rivals.csv", measured)
+    stage.save_csv("evaluate/reliability.csv", reliability)
+    stage.save_csv("evaluate/lift.csv", lift)
+    stage.save_csv("evaluate/slices.csv", slices)
+    stage.save_table("evaluate/scores.parquet", scores)
+    stage.save_table("evaluate/rival_scores.parquet", rival_scores)
+    stage.save_figure(
+        "evaluate/reliability.png", figures.reliability(reliability, probability, level=params.interval_level)
+    )
+    stage.save_figure("evaluate/lift.png", figures.lift(lift))
+    stage.save_figure("evaluate/rivals.png", figures.rivals(measured, level=params.interval_level))
+    stage.log.info(
+        f"{scorer.version} on {len(systems):,} test snapshots ({summary['split']} split), {summary['unscored']:,} more "
+        f"without a score: log-loss {summary['log_loss']:.4f}, AUC {summary['auc']:.3f}, lift in the top tenth "
+        f"{summary['lift_10']:.2f}, calibration error {summary['calibration_error']:.4f}"
+    )
+
+
+def check_features(built: pd.DataFrame, stored: pd.DataFrame) -> None:
+    """The scorer must build from raw rows what featurize stored, to the last bit.
+
+    Raises:
+        ArtefactError: columns or values differ; the message names the features and counts the rows.
+    """
+    if list(built.columns) != list(stored.columns):
+        raise ArtefactError("the scorer builds other features than featurize/snapshots.parquet holds; run `dvc repro`.")
+    apart = (built.ne(stored) & ~(built.isna() & stored.isna())).sum()
+    if faults := [f"{name} ({count:,} rows)" for name, count in apart.items() if count]:
+        raise ArtefactError(
+            f"the scorer's features differ from featurize/snapshots.parquet in the test window: {', '.join(faults)}. "
+            "Run `dvc repro -f featurize`; if that does not help, the scorer reads a column as featurize does not."
+        )
+
+
+if __name__ == "__main__":
+    main("evaluate", run)

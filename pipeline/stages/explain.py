@@ -1,0 +1,73 @@
+"""explain: which criteria move scores, by how much, and for single leads the reasons that add up to their score."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from pipeline.adapters import figures
+from pipeline.adapters.stage import Stage, main
+from pipeline.errors import ArtefactError
+from pipeline.scorer import Scorer
+from pipeline.scorer.features import feature_list
+from pipeline.scoring import explanation
+
+KEY = ["lead_id", "as_of"]
+
+
+def run(stage: Stage) -> None:
+    params = stage.params.explain
+    # Load
+    scorer = Scorer.load(stage.path("calibrate/scorer"))
+    specified = feature_list(stage.json("featurize/features.json"))
+    leads, activities, changes = (
+        stage.table(f"validate/{name}.parquet") for name in ("leads", "activities", "changes")
+    )
+    snapshots = stage.table("featurize/snapshots.parquet")
+    test = snapshots.loc[snapshots["split"] == "test"]
+
+    # Call
+    rows = test[KEY].merge(leads, on="lead_id", how="left", validate="many_to_one")
+    scores = scorer.score(rows, activities, changes)
+    fit = (scores["refused"] == "").to_numpy()
+    rows, scores = rows[fit].reset_index(drop=True), scores[fit].reset_index(drop=True)
+    whole = explanation.adds_up(scores)
+    if not whole.all():
+        raise ArtefactError(
+            f"the reasons of {int((~whole).sum()):,} of {len(whole):,} test rows do not add up to their score. This is "
+            "a fault in the scorer's code, not in the data; a scorer with it must not be registered."
+        )
+    drawn = explanation.sample(len(rows), params.sample_rows, stage.params.run.seed)
+    some = rows.iloc[drawn].reset_index(drop=True)
+    built = scorer.features(some, activities, changes)
+    contributions = scorer.contributions(some, activities, changes)
+    criteria = explanation.criteria(scores, contributions, specified)
+    weights = explanation.feature_weights(contributions, specified)
+    waterfalls = explanation.waterfalls(scores, params.waterfalls)
+    margin = scorer.margin.base + contributions.sum(axis=1).to_numpy() + scorer.level
+    apart = np.abs(scorer.calibration.probability(margin) - scores["probability"].to_numpy()[drawn])
+    summary = explanation.shap_agreement(scorer.members, scorer.margin.encoder.matrix(built)) | {
+        "rows_checked": len(whole),
+        "rows_adding_up": int(whole.sum()),
+        "sampled_rows": len(some),
+        "largest_probability_difference": float(apart.max(initial=0.0)),
+        "model_version": scorer.version,
+    }
+
+    # Save
+    stage.save_csv("explain/criteria.csv", criteria)
+    stage.save_csv("explain/features.csv", weights)
+    stage.save_table("explain/contributions.parquet", pd.concat([some[KEY], contributions], axis=1))
+    stage.save_csv("explain/waterfalls.csv", waterfalls)
+    stage.save_figure("explain/beeswarm.png", figures.beeswarm(contributions, built))
+    stage.save_figure("explain/criteria.png", figures.criteria(criteria))
+    stage.save_figure("explain/waterfall.png", figures.waterfall(waterfalls, reasons=params.reasons))
+    stage.save_json("explain/summary.json", summary)
+    stage.log.info(
+        f"base + points = score on {summary['rows_adding_up']:,} of {len(whole):,} test rows; contributions of "
+        f"{len(some):,} sampled rows are within {summary['largest_relative_difference']:.1e} of SHAP's, relatively"
+    )
+
+
+if __name__ == "__main__":
+    main("explain", run)

@@ -1,0 +1,49 @@
+"""register: judge the candidate, log everything to MLflow, and register it as challenger where the gate is passed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from pipeline.adapters import candidates, registry, tracking
+from pipeline.adapters.stage import Stage, main
+from pipeline.leads import contract
+from pipeline.scorer.features import feature_list
+from pipeline.scoring import gate
+
+
+def run(stage: Stage) -> None:
+    # Load
+    resolved = contract.restore(stage.json("ingest/contract.json"))
+    spec = stage.json("featurize/features.json")
+    proof = stage.json("featurize/time_proof.json")
+    metrics = stage.json("evaluate/metrics.json")
+    scores = stage.table("evaluate/scores.parquet")
+    rivals = stage.table("evaluate/rival_scores.parquet")
+    candidate = candidates.collect(stage.workspace, stage.params)
+    store = tracking.open_store(stage.workspace)
+    champion = registry.champion(store, resolved.name)
+
+    # Call
+    decision = gate.decide(
+        scores=scores,
+        rivals=rivals,
+        metrics=metrics,
+        time_proof=proof,
+        split_faults=proof["split_faults"],
+        excluded=[*resolved.excluded, *(resolved.names[name] for name in resolved.excluded if name in resolved.names)],
+        features=[*(column["source"] for column in spec["profile"]), *(part["name"] for part in feature_list(spec))],
+        limits=stage.params.register_,
+        seed=stage.params.run.seed,
+    ).as_dict()
+    registration = candidates.log(store, candidate, decision)
+
+    # Save
+    compared = {"version": champion.number, "identical": champion.scorer == candidate.scorer} if champion else None
+    stage.save_json("register/decision.json", decision | {"candidate": candidate.name, "champion": compared})
+    stage.save_json("register/registration.json", asdict(registration))
+    stage.log.info(decision["letter"])
+    stage.log.info(registration.sentence)
+
+
+if __name__ == "__main__":
+    main("register", run)

@@ -1,0 +1,39 @@
+"""A workspace of made-up results with a store of its own, for the tests of MLflow."""
+
+import pytest
+
+from pipeline import params as params_module
+from pipeline import process
+from pipeline.adapters import candidates, tracking
+from tests import fake_results
+
+
+@pytest.fixture(autouse=True)
+def quiet_store(monkeypatch):
+    """No telemetry, and no store but the workspace's own."""
+    for name, value in process.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def workspace(tmp_path, project_root):
+    return fake_results.write(tmp_path / "project", project_root)
+
+
+@pytest.fixture
+def store(workspace):
+    fake_results.new_store(workspace)
+    return tracking.open_store(workspace)
+
+
+@pytest.fixture
+def log_new(workspace, project_root):
+    """Log a candidate with another scorer; the decision is what the test says."""
+
+    def log(store, *, weight=1.0, passed=True):
+        made = fake_results.write(workspace.root, project_root, weight=weight)
+        candidate = candidates.collect(made, params_module.load(made.params))
+        return candidates.log(store, candidate, fake_results.decision(passed=passed))
+
+    return log

@@ -1,0 +1,241 @@
+"""Figures: 900 pixels wide, the same bytes every time, true to their tables, nothing cut off."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Callable
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from pipeline.adapters import figures
+
+AS_OF = pd.Timestamp("2024-05-06")
+
+
+def splits_table() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "split": ["train", "calibrate", "test"],
+            "axis": "created_at",
+            "start": pd.to_datetime(["2024-01-01", "2024-06-01", "2024-09-01"]),
+            "end": pd.to_datetime(["2024-06-01", "2024-09-01", "2025-01-01"]),
+            "leads": [900, 300, 400],
+            "snapshots": [2000, 700, 800],
+            "conversions": [200, 70, 0],
+        }
+    )
+
+
+def reliability_table() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "bin": [1, 2],
+            "rows": [50, 50],
+            "predicted": [0.1, 0.4],
+            "observed": [0.12, 0.6],
+            "low": [0.05, 0.5],
+            "high": [0.2, 0.7],
+            "holds": [True, False],
+        }
+    )
+
+
+def lift_table() -> pd.DataFrame:
+    return pd.DataFrame({"share": [0.1, 0.2, 0.5, 1.0], "lift": [3.0, 2.5, 1.6, 1.0], "capture": [0.3, 0.5, 0.8, 1.0]})
+
+
+def rivals_table() -> pd.DataFrame:
+    rows = [("candidate", 0.30, 3.0), ("base_rate", 0.36, 1.0), ("logistic", 0.29, 3.1)]
+    return pd.concat(
+        [
+            pd.DataFrame({"system": name, "metric": ["log_loss", "lift_10"], "value": [loss, lift]})
+            for name, loss, lift in rows
+        ],
+        ignore_index=True,
+    ).assign(low=lambda table: table["value"] * 0.9, high=lambda table: table["value"] * 1.1)
+
+
+def criteria_table() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "criterion": ["Pricing pages", "A name far too long for any axis of a figure", "Current level"],
+            "group": ["engagement", "fit", ""],
+            "mean_absolute_points": [4.0, 2.0, 0.5],
+        }
+    )
+
+
+def waterfall_table() -> pd.DataFrame:
+    steps = [("base", "", 10.0), ("reason", "Visits", 4.0), ("reason", "Region", -2.0), ("reason", "Size", 1.0)]
+    rows, upto = [], 0.0
+    for k, (kind, name, points) in enumerate(steps):
+        rows.append(["L1", AS_OF, k, kind, name, points, upto, upto + points])
+        upto += points
+    rows.append(["L1", AS_OF, 4, "score", "", upto, 0.0, upto])
+    return pd.DataFrame(rows, columns=["lead_id", "as_of", "step", "kind", "criterion", "points", "start", "end"])
+
+
+def swarm_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
+    rng = np.random.default_rng(1)
+    values = pd.DataFrame(
+        {
+            "visits": np.where(rng.random(200) < 0.1, np.nan, rng.poisson(2.0, 200).astype("float64")),
+            "region": pd.Series(rng.choice(["north", "west"], 200), dtype="str"),
+            "empty": np.full(200, np.nan),
+        }
+    )
+    contributions = pd.DataFrame({"visits": rng.normal(size=200), "region": rng.normal(size=200) / 2, "empty": 0.0})
+    return contributions, values
+
+
+DRAWINGS: dict[str, Callable[[], Figure]] = {
+    "splits": lambda: figures.splits(splits_table()),
+    "reliability": lambda: figures.reliability(reliability_table(), np.linspace(0.01, 0.6, 100), level=0.9),
+    "lift": lambda: figures.lift(lift_table()),
+    "rivals": lambda: figures.rivals(rivals_table(), level=0.9),
+    "criteria": lambda: figures.criteria(criteria_table()),
+    "waterfall": lambda: figures.waterfall(waterfall_table(), reasons=5),
+    "beeswarm": lambda: figures.beeswarm(*swarm_tables()),
+}
+
+
+def png(figure: Figure) -> bytes:
+    """As `Stage.save_figure` writes it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def words(figure: Figure) -> str:
+    """Every text of a figure, titles and tick labels included."""
+    figure.draw_without_rendering()
+    return "\n".join(text.get_text() for text in figure.findobj(mpl.text.Text))
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_equal_tables_give_equal_bytes_900_pixels_wide(name: str) -> None:
+    first = png(DRAWINGS[name]())
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red"}):
+        second = png(DRAWINGS[name]())
+    assert first == second
+    assert imread(io.BytesIO(first)).shape[1] == 900
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_every_text_lies_inside_its_figure(name: str) -> None:
+    figure = DRAWINGS[name]()
+    figure.draw_without_rendering()
+    whole = figure.bbox
+    hidden = [label for axes in figure.axes for label in _ticks_out_of_view(axes)]
+    for text in figure.findobj(mpl.text.Text):
+        if text.get_visible() and text.get_text() and text not in hidden:
+            box = text.get_window_extent()
+            assert box.x0 >= whole.x0 - 1 and box.x1 <= whole.x1 + 1, text.get_text()
+            assert box.y0 >= whole.y0 - 1 and box.y1 <= whole.y1 + 1, text.get_text()
+
+
+def _ticks_out_of_view(axes: mpl.axes.Axes) -> list[mpl.text.Text]:
+    """Labels of ticks beyond the limits, which matplotlib keeps but does not draw."""
+    found = []
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = sorted(axis.get_view_interval())
+        found += [
+            label
+            for tick in axis.get_major_ticks()
+            if not low <= tick.get_loc() <= high
+            for label in (tick.label1, tick.label2)
+        ]
+    return found
+
+
+def test_drawing_changes_no_table() -> None:
+    table = waterfall_table()
+    figures.waterfall(table, reasons=1)
+    pd.testing.assert_frame_equal(table, waterfall_table())
+
+
+def test_splits_name_their_counts() -> None:
+    text = words(figures.splits(splits_table()))
+    assert "Train: 900 leads\n2,000 snapshots\n200 conversions (10.0%)" in text
+    assert "Creation of the lead (UTC)" in text
+
+
+def test_a_random_split_says_so() -> None:
+    table = splits_table().assign(axis="random order", start=[0, 900, 1200], end=[900, 1200, 1600])
+    text = words(figures.splits(table))
+    assert "parted at random" in text
+    assert "random order" in text
+    in_rows = words(figures.splits(table.drop(columns="axis")))
+    assert "Row of the source" in in_rows
+
+
+def test_reliability_counts_the_bins_that_hold() -> None:
+    figure = figures.reliability(reliability_table(), np.array([0.1, 0.4]), level=0.9)
+    text = words(figure)
+    assert "1 of 2 bins hold their predicted conversion rate" in text
+    assert "90% interval misses it" in text
+    all_hold = reliability_table().assign(holds=True)
+    assert "misses" not in words(figures.reliability(all_hold, np.array([0.1, 0.4]), level=0.9))
+
+
+def test_lift_says_what_the_top_tenth_holds() -> None:
+    assert "The top tenth converts 3.0 times as often and holds 30% of all conversions" in words(
+        figures.lift(lift_table())
+    )
+
+
+def test_rivals_are_ordered_by_log_loss_and_the_candidate_placed() -> None:
+    figure = figures.rivals(rivals_table(), level=0.9)
+    assert "second lowest log-loss of 3 systems" in words(figure)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["Logistic regression", "Candidate", "Base rate for everyone"]
+    alone = rivals_table().query("system == 'candidate'")
+    assert "Candidate: lowest log-loss of 1 systems" in words(figures.rivals(alone, level=0.9))
+
+
+def test_weaker_criteria_are_left_out_and_counted() -> None:
+    assert "2 weaker criteria are not drawn" in words(figures.criteria(criteria_table(), most=1))
+    assert "not drawn" not in words(figures.criteria(criteria_table()))
+
+
+@pytest.mark.parametrize(
+    ("reasons", "labels"),
+    [
+        (5, ["Base (average lead)", "Visits", "Region", "Size", "Score"]),
+        # A single weaker criterion is named: a bar of its own takes no more room.
+        (2, ["Base (average lead)", "Visits", "Region", "Size", "Score"]),
+        (1, ["Base (average lead)", "Visits", "2 weaker criteria", "Score"]),
+    ],
+)
+def test_weaker_reasons_become_one_bar_that_keeps_the_sum(reasons: int, labels: list[str]) -> None:
+    figure = figures.waterfall(waterfall_table(), reasons=reasons)
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == labels
+    assert axes.get_title(loc="left") == "Lead L1 on 2024-05-06 scores 13.0"
+    # Bars chain: each begins where the one above ends, and the last runs from zero to the score.
+    bars = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches]
+    assert all(above[1] == pytest.approx(below[0]) for above, below in itertools.pairwise(bars[:-1]))
+    assert bars[-1] == pytest.approx((0.0, 13.0))
+    assert bars[-2][1] == pytest.approx(13.0)
+
+
+def test_beeswarm_draws_every_row_of_the_strongest_features() -> None:
+    contributions, values = swarm_tables()
+    figure = figures.beeswarm(contributions, values, most=2)
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["visits", "region"]
+    for place, name in enumerate(["visits", "region"]):
+        points = np.asarray(axes.collections[place].get_offsets())
+        np.testing.assert_allclose(points[:, 0], contributions[name])
+        assert (np.abs(points[:, 1] - place) < 0.45).all()
+
+
+def test_beeswarm_of_features_without_any_effect() -> None:
+    flat = pd.DataFrame({"visits": np.zeros(50)})
+    png(figures.beeswarm(flat, pd.DataFrame({"visits": np.ones(50)})))

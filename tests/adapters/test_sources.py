@@ -1,0 +1,720 @@
+"""The strict reader: what it accepts, refuses row by row, or refuses as a whole; and that nothing gets lost."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.adapters import sources
+from pipeline.errors import ContractError, SourceError
+from pipeline.leads import tables
+from pipeline.leads.contract import File, Resolved, parse, resolve
+from pipeline.paths import Workspace
+
+LIMIT = 2**20
+
+
+def read(content: bytes, **declared: Any) -> list[sources.Part]:
+    """All parts of a CSV file with this content, read from memory."""
+    file = File(path="x.csv", **declared)
+    return list(sources._csv(io.BytesIO(content), file, "x.csv"))
+
+
+def rows(content: bytes, **declared: Any) -> tuple[list[list[str]], list[tuple[int, str]]]:
+    """What was read: the cells of the rows kept, and row and reason of those refused."""
+    parts = read(content, **declared)
+    kept = [row for part in parts for row in part.cells.to_numpy().tolist()]
+    refused = [(row, why) for part in parts for row, why in part.refused[["row", "reason"]].itertuples(index=False)]
+    return kept, refused
+
+
+# Reading CSV
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a,b\n1,2\n", [["1", "2"]]),
+        (b"a,b\r\n1,2\r\n", [["1", "2"]]),
+        (b"a,b\n1,2", [["1", "2"]]),
+        (b"a,b\n1,2\n\n\n", [["1", "2"]]),
+        (b"\xef\xbb\xbfa,b\n1,2\n", [["1", "2"]]),
+        (b'\xef\xbb\xbf"a","b"\n1,2\n', [["1", "2"]]),
+        (b'a,b\n"1,5","say ""no"""\n', [["1,5", 'say "no"']]),
+        (b'a,b\n"two\nlines",2\n', [["two\nlines", "2"]]),
+        (b"a,b\n,\n", [["", ""]]),
+        (b'a,b\n1,6" pipe\n', [["1", '6" pipe']]),
+        (b"a,b\nNA,0049301234\n", [["NA", "0049301234"]]),
+        (b"a,b\n 1 ,2\n", [[" 1 ", "2"]]),
+        ("a,b\né,\u2028\n".encode(), [["é", "\u2028"]]),
+        (b"a,b\n", []),
+        (b"a\n1\n\n2\n", [["1"], [""], ["2"]]),
+    ],
+)
+def test_rows_are_read_as_text(content: bytes, expected: list[list[str]]) -> None:
+    kept, refused = rows(content)
+    assert (kept, refused) == (expected, [])
+    part = read(content)[0]
+    assert list(part.cells.columns) == ["a", "b"][: part.cells.shape[1]]
+    assert all(dtype == "str" for dtype in part.cells.dtypes)
+
+
+def test_any_separator() -> None:
+    assert rows(b"a;b\n1;2,3\n", separator=";") == ([["1", "2,3"]], [])
+    assert rows(b"a\tb\n1\t2\n", separator="\t") == ([["1", "2"]], [])
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"1", "1 field where the header has 2"),
+        (b"1,2,3", "3 fields where the header has 2"),
+        (b"", "the line is empty"),
+        (b"1,\x002", "it holds a NUL byte"),
+        (b'"1,2', "a quote is opened and not closed"),
+        (b'1,"2"3', "text follows a closing quote"),
+        (b"1,2\r3", "a carriage return stands in the middle of the line"),
+        (b'"' + b"x" * 200_000, "a quote is opened and not closed"),
+    ],
+    ids=range(8),
+)
+@pytest.mark.parametrize("after", [b"5,6\n7,8\n", b'"5","6"\n7,8\n'])
+def test_a_faulty_row_is_refused_with_its_line_and_the_rest_goes_on(line: bytes, reason: str, after: bytes) -> None:
+    kept, refused = rows(b"a,b\n1,2\n3,4\n" + line + b"\n" + after)
+    assert kept == [["1", "2"], ["3", "4"], ["5", "6"], ["7", "8"]]
+    assert [row for row, _ in refused] == [3]
+    if len(line) < 1000 or b'"5"' not in after:
+        assert refused[0][1].startswith("line 4: ")
+    if reason != "a quote is opened and not closed":
+        assert refused[0][1] == f"line 4: {reason}"
+
+
+def test_rows_and_lines_are_counted_through_quoted_line_ends() -> None:
+    part = read(b'a,b\n"1\n1",2\n3\n"4","5"\n')[0]
+    assert part.cells.index.tolist() == [1, 3]
+    assert part.lines is not None and part.lines.tolist() == [2, 5]
+    assert part.refused[["row", "reason", "raw"]].to_numpy().tolist() == [
+        [2, "line 4: 1 field where the header has 2", "3"]
+    ]
+
+
+def test_one_field_too_many_in_every_row_is_an_error_of_the_file() -> None:
+    header, row = ";".join(f"c{k}" for k in range(21)), ";".join("1" * 22)
+    content = f"{header}\n{row}\n{row}\n".encode()
+    with pytest.raises(
+        SourceError, match="2 of 2 rows cannot be read; the first: line 2: 22 fields where the header has 21"
+    ):
+        read(content, separator=";")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; the first line must name the columns"),
+        (b"\n1,2\n", "line 1: the header cannot be read: the line is empty"),
+        (b"a,a\n1,2\n", "the header names `a` more than once"),
+        (b"a,\n1,2\n", "column 2 of 2 has no name"),
+        (b"a,b\rc,d\r", "line 1: the header cannot be read: a carriage return"),
+        (b'"a,b\n1,2\n', "line 1: the header cannot be read: a quote is opened"),
+        (b"a,\x00b\n1,2\n", "NUL byte"),
+        (b"a,b\n1,2\n3,\xff4\n", "line 3, byte 3: not UTF-8 text"),
+        ("a,b\n1,2\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
+        (b"PK\x03\x04rest", "is a zip archive; name the file in it as `member`"),
+        (b"\x1f\x8brest", "is compressed with gzip; unpack it first"),
+        (b"PAR1rest", "is Parquet; declare `format: parquet`"),
+    ],
+)
+def test_a_file_that_is_wrong_as_a_whole(content: bytes, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        read(content)
+
+
+def test_a_line_without_end_is_not_held_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 2**20)
+    with pytest.raises(SourceError, match="line 2: longer than 1 MiB"):
+        read(b"a,b\n" + b"x" * (2**20 + 1))
+
+
+def test_parts_hold_the_same_rows_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b'a,b\n1,2\n3\n"4\n4",5\n6,7\n8,9\n'
+    whole = rows(content)
+    monkeypatch.setattr(sources, "PART_ROWS", 2)
+    parts = read(content)
+    assert [len(part.cells) + len(part.refused) for part in parts] == [2, 2, 1]
+    assert rows(content) == whole
+
+
+# Nothing but SourceError, whatever the bytes; untouched rows stay as they were
+
+PLAIN = st.text(alphabet="ab1,; é", max_size=5)
+WILD = st.text(alphabet='a,"\n\r ', max_size=5)
+
+
+def written(table: list[list[str]], quoting: int) -> list[bytes]:
+    """Each row of a table as CSV by Python's own writer: the second route."""
+    lines = []
+    for row in table:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n", quoting=quoting).writerow(row)  # type: ignore[arg-type]
+        lines.append(text.getvalue().encode())
+    return lines
+
+
+def mutate(data: st.DataObject, line: bytes) -> bytes:
+    """One byte replaced, inserted or deleted."""
+    place = data.draw(st.integers(0, len(line) - 1))
+    byte = data.draw(st.sampled_from(list(b'",;\n\ra1 \x00\xff')))
+    act = data.draw(st.sampled_from(["replace", "insert", "delete"]))
+    return line[:place] + (b"" if act == "delete" else bytes([byte])) + line[place + (act != "insert") :]
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data(), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+def test_one_wrong_byte_touches_one_row(data: st.DataObject, quoting: int) -> None:
+    table = data.draw(st.lists(st.lists(PLAIN, min_size=3, max_size=3), min_size=3, max_size=8))
+    lines = written(table, quoting)
+    hit = data.draw(st.integers(0, len(table) - 1))
+    lines[hit] = mutate(data, lines[hit])
+    try:
+        kept, _ = rows(b"a,b,c\n" + b"".join(lines))
+    except SourceError:
+        return
+    gone = {hit, hit + 1} if not lines[hit].endswith(b"\n") else {hit}
+    before = [row for k, row in enumerate(table) if k < hit]
+    after = [row for k, row in enumerate(table) if k > hit and k not in gone]
+    assert kept[: len(before)] == before
+    assert not after or kept[-len(after) :] == after
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.lists(WILD, min_size=2, max_size=2), max_size=8))
+def test_what_python_writes_is_read_back_cell_by_cell(table: list[list[str]]) -> None:
+    assert rows(b"a,b\n" + b"".join(written(table, csv.QUOTE_ALL))) == (table, [])
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_any_damage_leaves_rows_that_add_up_or_one_clear_error(data: st.DataObject) -> None:
+    table = data.draw(st.lists(st.lists(WILD, min_size=2, max_size=2), min_size=1, max_size=8))
+    content = b"a,b\n" + b"".join(written(table, csv.QUOTE_MINIMAL))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content = mutate(data, content)
+    try:
+        parts = read(content)
+    except SourceError as error:
+        assert str(error).startswith("x.csv") and str(error).endswith(".")
+        return
+    numbers = sorted(row for part in parts for row in [*part.cells.index, *part.refused["row"]])
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(content: bytes) -> None:
+    try:
+        read(content)
+    except SourceError as error:
+        assert str(error).endswith(".")
+
+
+# Parquet
+
+
+def parquet(frame: pd.DataFrame | pa.Table, path: Path) -> list[sources.Part]:
+    table = frame if isinstance(frame, pa.Table) else pa.Table.from_pandas(frame)
+    pq.write_table(table, path)
+    file = File(path=path.name, format="parquet")
+    return list(sources.read_parts(path, file, path.name, max_bytes=LIMIT))
+
+
+def test_parquet_becomes_text_without_loss(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "i": pa.array([1, 2**60, None]),
+            "f": pa.array([0.1, 1e20, float("nan")]),
+            "b": pa.array([True, False, None]),
+            "s": pa.array(["NA", "", None]),
+            "t": pa.array([0, 1_000_001, None], pa.timestamp("us")),
+            "z": pa.array([0, 3_600_000, None], pa.timestamp("ms", tz="Europe/Lisbon")),
+            "d": pa.array([0, 1, None], pa.date32()),
+            "c": pa.array(["x", "y", None]).dictionary_encode(),
+        }
+    )
+    (part,) = parquet(table, tmp_path / "x.parquet")
+    assert part.cells.index.tolist() == [1, 2, 3]
+    assert part.cells.iloc[0].tolist() == [
+        "1",
+        "0.1",
+        "true",
+        "NA",
+        "1970-01-01 00:00:00.000000",
+        "1970-01-01 00:00:00.000",
+        "1970-01-01",
+        "x",
+    ]
+    assert part.cells.iloc[1].tolist() == [
+        str(2**60),
+        "1e+20",
+        "false",
+        "",
+        "1970-01-01 00:00:01.000001",
+        "1970-01-01 01:00:00.000",
+        "1970-01-02",
+        "y",
+    ]
+    assert part.cells.iloc[2].isna().all()
+
+
+@pytest.mark.parametrize("column", [pa.array([[1]]), pa.array([{"k": 1}]), pa.array([b"\xff"])])
+def test_parquet_with_nested_or_binary_columns_is_refused(tmp_path: Path, column: pa.Array) -> None:
+    with pytest.raises(SourceError, match="column `x` holds"):
+        parquet(pa.table({"x": column}), tmp_path / "x.parquet")
+
+
+def test_broken_parquet_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(SourceError, match="not a sound Parquet file"):
+        list(sources.read_parts(path, File(path="x", format="parquet"), "x", max_bytes=LIMIT))
+
+
+# Finding and checking files
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    found = Workspace(tmp_path / "project")
+    found.raw.mkdir(parents=True)
+    return found
+
+
+def sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_a_path_is_found_below_data_raw_also_through_a_link(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.csv").write_bytes(b"a\n1\n")
+    (workspace.raw / "x.csv").symlink_to(tmp_path / "elsewhere.csv")
+    fetched = sources.fetch(workspace, File(path="x.csv"), max_bytes=LIMIT)
+    assert (fetched.label, fetched.sha256) == ("data/raw/x.csv", sha(b"a\n1\n"))
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "../params.yaml", "a/../../params.yaml", "..", "a\\b"])
+def test_a_path_never_leaves_data_raw(workspace: Workspace, path: str) -> None:
+    with pytest.raises(SourceError, match="must stay below data/raw/"):
+        sources.fetch(workspace, File(path=path), max_bytes=LIMIT)
+
+
+def test_a_missing_file_names_every_place_tried(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEAD_DATA_DIR", str(tmp_path / "beside"))
+    with pytest.raises(SourceError, match=r"data/raw/x\.csv: no such file\. Put it there or link it"):
+        sources.fetch(workspace, File(path="x.csv"), max_bytes=LIMIT)
+    with pytest.raises(SourceError, match=r"data/raw/x\.csv and .*/beside/x\.csv: no such file"):
+        sources.fetch(workspace, File(path="x.csv", sha256="0" * 64), max_bytes=LIMIT)
+
+
+def test_the_data_folder_serves_only_files_known_by_hash_and_comes_second(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    (beside / "x.csv").write_bytes(b"a\n1\n")
+    monkeypatch.setenv("LEAD_DATA_DIR", str(beside))
+    known = File(path="x.csv", sha256=sha(b"a\n1\n"))
+    assert sources.fetch(workspace, known, max_bytes=LIMIT).path == beside / "x.csv"
+    with pytest.raises(SourceError, match="no such file"):
+        sources.fetch(workspace, File(path="x.csv"), max_bytes=LIMIT)
+    (workspace.raw / "x.csv").write_bytes(b"a\n2\n")
+    with pytest.raises(SourceError, match="the contract expects"):
+        sources.fetch(workspace, known, max_bytes=LIMIT)
+
+
+def test_size_and_hash_are_checked_before_reading(workspace: Workspace) -> None:
+    (workspace.raw / "x.csv").write_bytes(b"a\n1\n" * 100)
+    with pytest.raises(SourceError, match=r"more than the .* that `ingest\.max_file_mib`"):
+        sources.fetch(workspace, File(path="x.csv"), max_bytes=100)
+    with pytest.raises(SourceError, match=r"sha256 is [0-9a-f]{64}, the contract expects 0+"):
+        sources.fetch(workspace, File(path="x.csv", sha256="0" * 64), max_bytes=LIMIT)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_a_file_without_permission_is_a_clear_error(workspace: Workspace) -> None:
+    path = workspace.raw / "x.csv"
+    path.write_bytes(b"a\n1\n")
+    path.chmod(0)
+    with pytest.raises(SourceError, match="cannot be read"):
+        sources.fetch(workspace, File(path="x.csv"), max_bytes=LIMIT)
+
+
+# Zip archives
+
+
+def zipped(path: Path, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def parts_of(path: Path, **declared: Any) -> list[sources.Part]:
+    return list(sources.read_parts(path, File(path="x.zip", **declared), "x.zip", max_bytes=LIMIT))
+
+
+def test_a_member_of_a_zip_is_read_as_if_it_were_a_file(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", inner=b"a,b\n1,2\n", other=b"")
+    assert parts_of(path, member="inner")[0].cells.to_numpy().tolist() == [["1", "2"]]
+    with pytest.raises(SourceError, match=r"has no member leads\.csv; it holds inner, other"):
+        parts_of(path, member="leads.csv")
+    with pytest.raises(SourceError, match="is a zip archive; name the file in it as `member`"):
+        parts_of(path)
+
+
+def test_a_member_may_be_parquet(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")
+    path = zipped(tmp_path / "x.zip", inner=(tmp_path / "x.parquet").read_bytes())
+    assert parts_of(path, member="inner", format="parquet")[0].cells.to_numpy().tolist() == [["1"]]
+
+
+def test_a_member_that_unpacks_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", inner=b"a" * (LIMIT + 1))
+    with pytest.raises(SourceError, match=r"member inner: 1\.0 MiB, more than the 1 MiB"):
+        parts_of(path, member="inner")
+
+
+@pytest.mark.parametrize("place", [0, 40, -30])
+def test_a_damaged_zip_is_a_clear_error(tmp_path: Path, place: int) -> None:
+    path = zipped(tmp_path / "x.zip", inner=b"a,b\n" + b"".join(b"%d,%d\n" % (k, k * k) for k in range(500)))
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0xFF
+    path.write_bytes(bytes(content))
+    with pytest.raises(SourceError, match=r"x\.zip"):
+        parts_of(path, member="inner")
+
+
+# Downloads
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves `/good`, stops short at `/short`, stays silent at `/slow`; everything else is missing."""
+
+    content = b"a,b\n1,2\n"
+
+    def do_GET(self) -> None:
+        if self.path == "/slow":
+            self.server.released.wait(5)  # type: ignore[attr-defined]
+        elif self.path in ("/good", "/short"):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(self.content) + (self.path == "/short")))
+            self.end_headers()
+            self.wfile.write(self.content)
+        else:
+            self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """A server on loopback that ends with the block."""
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.released = Event()  # type: ignore[attr-defined]
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.released.set()  # type: ignore[attr-defined]
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with served() as url:
+        yield url
+
+
+def test_a_url_is_downloaded_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    digest, said = sha(Handler.content), []
+    with served() as url:
+        file = File(url=f"{url}/good", sha256=digest)
+        fetched = sources.fetch(workspace, file, max_bytes=LIMIT, log=said.append)
+    assert fetched.path == workspace.raw / ".cache" / digest
+    assert fetched.path.read_bytes() == Handler.content
+    assert said == [f"downloading {url}/good"]
+    again = sources.fetch(workspace, file, max_bytes=LIMIT, log=said.append)  # the server is gone
+    assert again == fetched and len(said) == 1
+    fetched.path.write_bytes(b"altered")
+    with pytest.raises(SourceError, match="cannot be downloaded"):
+        sources.fetch(workspace, file, max_bytes=LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("page", "digest", "limit", "message"),
+    [
+        ("good", "0" * 64, LIMIT, "the contract expects 0+. Check the address"),
+        ("short", sha(Handler.content), LIMIT, "ended after 8 of 9 bytes; try again"),
+        ("good", sha(Handler.content), 4, "more than the"),
+        ("none", sha(b""), LIMIT, "the server answered 404"),
+        ("slow", sha(b""), LIMIT, "cannot be downloaded"),
+    ],
+)
+def test_a_failed_download_is_a_clear_error_and_leaves_nothing(
+    workspace: Workspace,
+    loopback: str,
+    monkeypatch: pytest.MonkeyPatch,
+    page: str,
+    digest: str,
+    limit: int,
+    message: str,
+) -> None:
+    monkeypatch.setattr(sources, "DOWNLOAD_TIMEOUT", 0.5)
+    with pytest.raises(SourceError, match=message):
+        sources.fetch(workspace, File(url=f"{loopback}/{page}", sha256=digest), max_bytes=limit)
+    assert not list((workspace.raw / ".cache").iterdir())
+
+
+def test_a_file_url_works_and_an_unknown_host_is_a_clear_error(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(b"a\n1\n")
+    file = File(url=f"file://{tmp_path}/x.csv", sha256=sha(b"a\n1\n"))
+    assert sources.fetch(workspace, file, max_bytes=LIMIT).sha256 == file.sha256
+    with pytest.raises(SourceError, match="cannot be downloaded"):
+        sources.fetch(workspace, File(url=f"file://{tmp_path}/none.csv", sha256="0" * 64), max_bytes=LIMIT)
+
+
+# By contract
+
+CONTRACT: dict[str, Any] = {
+    "contract_version": 1,
+    "name": "small",
+    "description": "for tests",
+    "source": {
+        "kind": "files",
+        "leads": {"path": "leads.csv", "separator": ";"},
+        "activities": {"path": "activities.csv"},
+        "changes": {"path": "changes.csv"},
+    },
+    "key": "id",
+    "time": {"kind": "column", "column": "created"},
+    "outcome": {"kind": "dates", "horizon_days": 30, "converted_at": "won"},
+    "columns": {
+        "id": {"role": "identifier"},
+        "created": {"role": "ignored", "type": "timestamp"},
+        "won": {"role": "outcome", "type": "timestamp"},
+        "size": {"role": "feature", "type": "integer", "known_at": "over_time"},
+        "email": {"role": "personal", "facts": ["work_email"]},
+    },
+    "activities": {"lead": "id", "kind": "kind", "happened_at": "at", "recorded_at": "at", "kinds": {"call": {}}},
+    "changes": {"lead": "id", "column": "field", "recorded_at": "at", "old_value": "old", "new_value": "new"},
+}
+LEADS = b"""id;created;won;size;email
+L1;2024-01-01;;5;ada@acme.example
+L2;2024-01-02;2024-02-01;x;
+L3
+L4;2024-01-04;;7;
+L5;2024-01-05;;8;
+"""
+ACTIVITIES = b"id,kind,at,note\nL1,call,2024-01-03,x\n"
+CHANGES = b"id,field,at,old,new\nL1,size,2024-01-03,4,5\nL1,email,2024-01-03,a,b\n"
+
+
+@pytest.fixture
+def small(workspace: Workspace) -> Resolved:
+    for name, content in (("leads", LEADS), ("activities", ACTIVITIES), ("changes", CHANGES)):
+        (workspace.raw / f"{name}.csv").write_bytes(content)
+    return resolve(parse(CONTRACT, file="small.yaml"))
+
+
+def pieces(workspace: Workspace, resolved: Resolved) -> list[sources.Piece]:
+    fetched = sources.fetch_all(workspace, resolved, max_bytes=LIMIT)
+    return list(sources.pieces_of_files(resolved, fetched, max_bytes=LIMIT))
+
+
+def test_files_become_typed_tables_and_every_row_is_accounted_for(workspace: Workspace, small: Resolved) -> None:
+    leads, activities, changes = pieces(workspace, small)
+    assert [piece.table for piece in (leads, activities, changes)] == list(tables.TABLES)
+    assert leads.rows == 5 and leads.typed.table["lead_id"].tolist() == ["L1", "L4", "L5"]
+    assert leads.typed.refused[["row", "reason"]].to_numpy().tolist() == [
+        [2, "line 3: column `size` is not a whole number"],
+        [3, "line 4: 1 field where the header has 5"],
+    ]
+    assert activities.unread == ("note",)
+    assert (changes.rows, len(changes.typed.table), changes.typed.set_aside) == (2, 1, 1)
+
+
+def test_parts_give_the_same_tables_as_the_whole(
+    workspace: Workspace, small: Resolved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = pieces(workspace, small)[0].typed
+    monkeypatch.setattr(sources, "PART_ROWS", 2)
+    parts = [piece.typed for piece in pieces(workspace, small) if piece.table == "leads"]
+    assert len(parts) == 3
+    pd.testing.assert_frame_equal(pd.concat([part.table for part in parts], ignore_index=True), whole.table)
+    pd.testing.assert_frame_equal(pd.concat([part.refused for part in parts], ignore_index=True), whole.refused)
+
+
+def test_csv_and_parquet_give_the_same_tables(workspace: Workspace, small: Resolved) -> None:
+    cells = pieces(workspace, small)[0].typed.table
+    clean = LEADS.replace(b"L3\n", b"").replace(b";x;", b";6;")
+    (workspace.raw / "leads.csv").write_bytes(clean)
+    from_csv = pieces(workspace, small)[0].typed.table
+    frame = pd.read_csv(io.BytesIO(clean), sep=";", parse_dates=["created", "won"])
+    pq.write_table(pa.Table.from_pandas(frame), workspace.raw / "leads.parquet")
+    content = CONTRACT | {"source": CONTRACT["source"] | {"leads": {"path": "leads.parquet", "format": "parquet"}}}
+    from_parquet = pieces(workspace, resolve(parse(content, file="small.yaml")))[0].typed.table
+    pd.testing.assert_frame_equal(from_csv, from_parquet)
+    assert list(cells.columns) == list(from_csv.columns)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (LEADS.replace(b"size", b"weight", 1), r"it lacks the column `size`.*; it holds the column `weight`"),
+        (LEADS.replace(b";", b","), "is the separator declared in the contract the file's own"),
+        (LEADS.split(b"\n")[0], "has no rows below its header"),
+        (
+            LEADS.replace(b"2024-01-0", b"01/2024/"),
+            "5 of 5 rows of leads are refused; .* Commonest: 4 × column `created` is not an ISO 8601",
+        ),
+    ],
+)
+def test_a_file_that_the_contract_does_not_describe(
+    workspace: Workspace, small: Resolved, content: bytes, message: str
+) -> None:
+    (workspace.raw / "leads.csv").write_bytes(content)
+    with pytest.raises(SourceError, match=message):
+        pieces(workspace, small)
+
+
+def test_blocks_are_numbered_through() -> None:
+    resolved = resolve(parse(CONTRACT, file="small.yaml"))
+    leads = pd.read_csv(io.BytesIO(LEADS.replace(b"L3\n", b"")), sep=";", dtype="str")
+    activities = pd.read_csv(io.BytesIO(ACTIVITIES), dtype="str")
+    changes = pd.read_csv(io.BytesIO(CHANGES), dtype="str")
+
+    class Block:
+        def __init__(self) -> None:
+            self.leads, self.activities, self.changes = leads, activities, changes
+
+    found = list(sources.pieces_of_blocks([Block(), Block()], resolved))
+    assert [piece.typed.table["row"].tolist() for piece in found if piece.table == "leads"] == [[1, 3, 4], [5, 7, 8]]
+    assert [piece.typed.refused["row"].tolist() for piece in found if piece.table == "leads"] == [[2], [6]]
+    assert [piece.typed.table["row"].tolist() for piece in found if piece.table == "activities"] == [[1], [2]]
+
+
+# Contracts
+
+
+def test_a_missing_contract_lists_those_there(workspace: Workspace) -> None:
+    folder = workspace.contract("x").parent
+    folder.mkdir(parents=True)
+    (folder / "demo.yaml").write_text("name: other")
+    with pytest.raises(ContractError, match=r"x\.yaml: no such contract\. In that folder: demo\."):
+        sources.read_contract(workspace, "x")
+
+
+def test_a_contract_must_bear_the_name_of_its_file(workspace: Workspace, project_root: Path) -> None:
+    folder = workspace.contract("x").parent
+    folder.mkdir(parents=True)
+    text = (project_root / "data" / "contracts" / "online_shoppers.yaml").read_text(encoding="utf-8")
+    (folder / "mine.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ContractError, match="name: `online_shoppers` is not the file's name, `mine`"):
+        sources.read_contract(workspace, "mine")
+
+
+# For scoring
+
+
+def test_raw_tables_are_read_for_scoring(tmp_path: Path) -> None:
+    resolved = resolve(parse(CONTRACT, file="small.yaml"))
+    leads = tmp_path / "open.csv"
+    leads.write_bytes(b"id;size;created;as_of;note\nL1;5;2024-01-01;2024-03-01;x\nL2;many;2024-01-01;2024-03-01;\nL3\n")
+    (tmp_path / "acts.csv").write_bytes(ACTIVITIES)
+    found = sources.read_for_scoring(resolved, leads, tmp_path / "acts.csv", max_bytes=LIMIT)
+    assert found.leads["lead_id"].tolist() == ["L1"]
+    assert found.leads["as_of"].item() == pd.Timestamp("2024-03-01")
+    assert found.leads[["converted_at", "lost_at", "has_work_email"]].isna().all(axis=None)
+    assert len(found.activities) == 1 and len(found.changes) == 0
+    assert found.refused[["table", "row", "lead_id", "reason"]].fillna("?").to_numpy().tolist() == [
+        ["leads", 2, "L2", "line 3: column `size` is not a whole number"],
+        ["leads", 3, "?", "line 4: 1 field where the header has 5"],
+    ]
+    assert found.unread == {"leads": ["note"], "activities": ["note"], "changes": []}
+
+
+def test_scoring_says_what_it_lacks(tmp_path: Path) -> None:
+    resolved = resolve(parse(CONTRACT, file="small.yaml"))
+    with pytest.raises(SourceError, match="cannot be read"):
+        sources.read_for_scoring(resolved, tmp_path / "none.csv", max_bytes=LIMIT)
+    (tmp_path / "open.csv").write_bytes(b"id;created\nL1;2024-01-01\n")
+    with pytest.raises(SourceError, match="it lacks the column `size`"):
+        sources.read_for_scoring(resolved, tmp_path / "open.csv", max_bytes=LIMIT)
+    alone = resolve(
+        parse(
+            {k: v for k, v in CONTRACT.items() if k != "changes"}
+            | {"source": {k: v for k, v in CONTRACT["source"].items() if k != "changes"}},
+            file="small.yaml",
+        )
+    )
+    (tmp_path / "open.csv").write_bytes(b"id;created\nL1;2024-01-01\n")
+    with pytest.raises(SourceError, match="contract small has no changes; leave the option out"):
+        sources.read_for_scoring(alone, tmp_path / "open.csv", None, tmp_path / "open.csv", max_bytes=LIMIT)
+
+
+def test_reading_history_and_reading_for_scoring_agree(workspace: Workspace, small: Resolved) -> None:
+    typed = pieces(workspace, small)
+    raw = workspace.raw
+    scoring = sources.read_for_scoring(
+        small, raw / "leads.csv", raw / "activities.csv", raw / "changes.csv", max_bytes=LIMIT
+    )
+    for piece in typed:
+        pd.testing.assert_frame_equal(getattr(scoring, piece.table), piece.typed.table)
+
+
+# The published files
+
+
+@pytest.mark.parametrize(
+    ("name", "n_rows", "n_converted"),
+    [("bank_marketing", 41_188, 4_640), ("bank_marketing_full", 45_211, 5_289), ("online_shoppers", 12_330, 1_908)],
+)
+def test_published_files_are_read_whole(
+    project_root: Path, lead_data_dir: Path, monkeypatch: pytest.MonkeyPatch, name: str, n_rows: int, n_converted: int
+) -> None:
+    monkeypatch.setenv("LEAD_DATA_DIR", str(lead_data_dir))
+    workspace = Workspace(project_root)
+    resolved = sources.read_contract(workspace, name)
+    fetched = sources.fetch_all(workspace, resolved, max_bytes=2**25)
+    leads, _, _ = sources.pieces_of_files(resolved, fetched, max_bytes=2**25)
+    table = leads.typed.table
+    assert (leads.rows, len(table), len(leads.typed.refused)) == (n_rows, n_rows, 0)
+    assert int(table["converted"].sum()) == n_converted
+    declared = resolved.contract.source.leads
+    assert declared is not None
+    plain = pd.read_csv(fetched["leads"].path, sep=declared.separator, keep_default_na=False)
+    for column, spec in resolved.contract.columns.items():
+        if spec.type in ("number", "integer"):
+            expected = plain[column].astype("float64")
+            expected = expected.mask(plain[column].astype(str).isin(spec.missing))
+            pd.testing.assert_series_equal(table[column], expected, check_names=False)

@@ -1,0 +1,186 @@
+"""A workspace with small, valid results of every stage before `register`, for tests that need no real model.
+
+The scorer folder is a real `pyfunc` model of a few lines, so that MLflow can load it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline import params as params_module
+from pipeline.adapters import files, tracking
+from pipeline.leads import contract, specification
+from pipeline.paths import STAGES, Workspace, catalogue
+
+CONTRACT = {
+    "contract_version": 1,
+    "name": "demo",
+    "description": "Made up for tests.",
+    "source": {"kind": "demo"},
+    "key": "lead_id",
+    "time": {"kind": "column", "column": "created_at"},
+    "outcome": {"kind": "dates", "horizon_days": 30, "converted_at": "converted_at"},
+    "columns": {
+        "lead_id": {"role": "identifier", "known_at": "creation"},
+        "created_at": {"role": "identifier", "type": "timestamp", "known_at": "creation"},
+        "converted_at": {"role": "outcome", "type": "timestamp", "known_at": "outcome"},
+        "employees": {"role": "feature", "type": "number", "known_at": "creation"},
+        "deal_value": {"role": "feature", "type": "number", "known_at": "outcome"},
+    },
+}
+
+MODEL_CODE = """
+import json, pathlib
+
+class Scorer:
+    def __init__(self, weight):
+        self.weight = weight
+
+    def predict(self, frame, params=None):
+        return frame[["lead_id"]].assign(score=frame["employees"] * self.weight)
+
+def _load_pyfunc(folder):
+    return Scorer(json.loads((pathlib.Path(folder) / "margin.json").read_text())["weight"])
+"""
+
+MLMODEL = """flavors:
+  python_function:
+    code: code
+    data: data
+    env:
+      conda: conda.yaml
+      virtualenv: python_env.yaml
+    loader_module: scorer_fake
+    python_version: 3.11.0
+mlflow_version: 3.17.2
+signature:
+  inputs: '[{"type": "any", "name": "lead_id"}, {"type": "any", "name": "employees", "required": false}]'
+  outputs: '[{"type": "string", "name": "lead_id"}, {"type": "double", "name": "score", "required": false}]'
+  params: null
+"""
+
+
+def scores(*, skill: float = 1.0, leads: int = 400, seed: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Test scores and rivals' scores: two snapshots per lead; `skill` 1 is the law itself, 0 a shuffled guess."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed]))
+    n = 2 * leads
+    truth = 1 / (1 + np.exp(-rng.normal(-1.5, 1.5, n)))
+    keys = pd.DataFrame(
+        {
+            "lead_id": pd.Series([f"L{k // 2:05d}" for k in range(n)], dtype="str"),
+            "as_of": pd.to_datetime(["2024-05-01", "2024-06-01"] * leads).astype("datetime64[us]"),
+            "label": (rng.random(n) < truth).astype("int8"),
+        }
+    )
+    weak = np.clip(truth.mean() + 0.1 * (truth - truth.mean()) + rng.normal(0, 0.05, n), 0.01, 0.99)
+    own = np.where(rng.random(n) < skill, truth, rng.permutation(truth))
+    rivals = keys.assign(base_rate=float(keys["label"].mean()), one_feature=weak, logistic=weak, xgboost_default=weak)
+    return keys.assign(probability=own, score=(100 * own).round(1)), rivals
+
+
+def write(root: Path, project_root: Path, *, skill: float = 1.0, weight: float = 1.0) -> Workspace:
+    """Fill `root` with results; `weight` makes another scorer, `skill` decides whether the gate lets it pass."""
+    workspace = Workspace(root)
+    root.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(project_root / "params.yaml", workspace.params)
+    files.write_text(root / "dvc.lock", "schema: '2.0'\nstages:\n  ingest: {cmd: a}\n  register: {cmd: b}\n")
+    params = params_module.load(workspace.params)
+    resolved = contract.resolve(contract.parse(CONTRACT, file="demo.yaml"))
+    own, rivals = scores(skill=skill)
+    figures: dict[str, object] = {"log_loss": 0.4, "lift_10": 3.0, "calibration_error": 0.02, "rows": len(own)}
+    figures |= {"split": "time", "model_version": f"demo-{weight}"}
+    content = {
+        "ingest/contract.json": contract.describe(resolved),
+        "featurize/features.json": specification.specify(resolved, params.featurize),
+        "featurize/time_proof.json": {
+            "pairs": 50,
+            "differences": 0,
+            "columns": [],
+            "passed": True,
+            "split_faults": {"leads_in_two_splits": 0, "horizon_past_end": 0, "out_of_window": 0},
+        },
+        "tune/best.json": {"study": "0123456789abcdef", "members": []},
+        "evaluate/metrics.json": figures,
+        "tune/trials.csv": pd.DataFrame(
+            {
+                "trial": [0, 1, 2],
+                "family": ["logistic", "xgboost", "xgboost"],
+                "log_loss": [0.5, 0.45, 0.47],
+                "weight": [0.0, 1.0, 0.0],
+                "log_loss_fold_0": [0.5, 0.45, 0.47],
+                "rounds": ["", "12", "20"],
+                "c": [0.01, np.nan, np.nan],
+                "max_depth": [np.nan, 3, 4],
+            }
+        ),
+        "evaluate/intervals.csv": pd.DataFrame({"metric": ["log_loss"], "value": [0.4], "low": [0.38], "high": [0.42]}),
+        "evaluate/rivals.csv": pd.DataFrame({"system": ["logistic"], "metric": ["log_loss"], "value": [0.45]}),
+        "evaluate/scores.parquet": own,
+        "evaluate/rival_scores.parquet": rivals,
+    }
+    for artefact in catalogue.values():
+        if artefact.stage == "register" or artefact.file == "manifest.json":
+            continue
+        path, made = workspace.path(artefact.name), content.get(artefact.name, f"{artefact.name} of weight {weight}\n")
+        if artefact.name == "calibrate/scorer":
+            write_model(path, weight)
+        elif "." not in artefact.file:
+            files.write_text(path / "index.html", str(made))
+        elif isinstance(made, pd.DataFrame):
+            (files.write_table if artefact.file.endswith(".parquet") else files.write_csv)(path, made)
+        elif isinstance(made, str):
+            files.write_text(path, made)
+        else:
+            files.write_json(path, made)
+    for stage in STAGES[:-1]:
+        sign(workspace, stage)
+    return workspace
+
+
+def sign(workspace: Workspace, stage: str) -> None:
+    """Write a stage's manifest anew."""
+    made = [
+        artefact.file for artefact in catalogue.values() if artefact.stage == stage and artefact.file != "manifest.json"
+    ]
+    hashes = {file: files.sha256(workspace.stage(stage) / file) for file in sorted(made)}
+    files.write_json(workspace.path(f"{stage}/manifest.json"), hashes)
+
+
+def write_model(folder: Path, weight: float) -> None:
+    """A pyfunc model folder as MLflow loads it, written by hand: score = weight x employees."""
+    files.write_text(folder / "MLmodel", MLMODEL)
+    files.write_text(folder / "requirements.txt", "pandas\n")
+    files.write_text(
+        folder / "python_env.yaml", "python: 3.11.0\nbuild_dependencies: []\ndependencies:\n- -r requirements.txt\n"
+    )
+    files.write_text(folder / "conda.yaml", "dependencies:\n- pip:\n  - pandas\nname: fake\n")
+    files.write_json(folder / "data" / "margin.json", {"weight": weight})
+    files.write_text(folder / "code" / "scorer_fake" / "__init__.py", MODEL_CODE)
+
+
+def decision(*, passed: bool) -> dict[str, object]:
+    """A decision as the gate gives it, as plain data."""
+    check = {"name": "calibration_error", "figure": 0.02, "limit": 0.03, "passed": passed, "sentence": "Measured."}
+    return {"passed": passed, "letter": "Well measured.", "checks": [check]}
+
+
+@cache
+def _empty_database() -> bytes:
+    """A store's database without runs: making its tables takes seconds, copying it does not."""
+    with tempfile.TemporaryDirectory() as root:
+        database = tracking.open_store(Workspace(Path(root))).database
+        assert database is not None
+        return database.read_bytes()
+
+
+def new_store(workspace: Workspace) -> None:
+    """Give a workspace an empty store under `mlruns/`, unless it has one."""
+    database = workspace.mlruns / "mlflow.db"
+    if not database.exists():
+        files.write_bytes(database, _empty_database())

@@ -1,0 +1,204 @@
+"""Contracts: what the schema refuses, what follows from a contract, and what the ready ones say."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from pipeline.errors import ContractError
+from pipeline.leads.contract import Resolved, describe, parse, resolve, restore
+
+SMALL: dict[str, Any] = {
+    "contract_version": 1,
+    "name": "small",
+    "description": "for tests",
+    "source": {"kind": "files", "leads": {"path": "leads.csv"}},
+    "key": "id",
+    "time": {"kind": "column", "column": "created"},
+    "outcome": {"kind": "dates", "horizon_days": 30, "converted_at": "won"},
+    "columns": {
+        "id": {"role": "identifier"},
+        "created": {"role": "ignored", "type": "timestamp"},
+        "won": {"role": "outcome", "type": "timestamp"},
+        "size": {"role": "feature", "type": "integer", "known_at": "creation"},
+        "deal": {"role": "feature", "type": "number", "known_at": "outcome"},
+        "guess": {"role": "feature", "type": "number", "reason": "nobody knows"},
+        "stage": {"role": "feature", "type": "category", "known_at": "over_time"},
+        "phone": {"role": "personal", "facts": ["present"], "criterion": "Reachable"},
+    },
+}
+
+
+def changed(*path: str, to: Any) -> dict[str, Any]:
+    """`SMALL` with one key set, or removed where `to` is None."""
+    content = copy.deepcopy(SMALL)
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    if to is None:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = to
+    return content
+
+
+def test_what_may_enter_and_why_the_rest_stays_out() -> None:
+    resolved = resolve(parse(SMALL, file="small.yaml"))
+    assert resolved.features == {"size": ("size", "fit"), "has_phone": ("Reachable", "fit")}
+    assert resolved.excluded == {
+        "id": "role is identifier",
+        "created": "role is ignored",
+        "won": "role is outcome",
+        "deal": "known only with the outcome",
+        "guess": "nobody knows",
+        "stage": "changes over time, and the source has no record of its changes",
+        "phone": "role is personal",
+    }
+    assert resolved.names == {
+        "id": "lead_id",
+        "created": "created_at",
+        "won": "converted_at",
+        "size": "size",
+        "deal": "deal",
+        "guess": "guess",
+        "stage": "stage",
+    }
+    assert resolved.tracked == []
+
+
+def test_a_resolved_contract_survives_its_file() -> None:
+    resolved = resolve(parse(SMALL, file="small.yaml"))
+    assert restore(describe(resolved)) == resolved
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (changed("colour", to="red"), "small.yaml: colour: unknown key"),
+        (changed("columns", "size", "colour", to="red"), "small.yaml: columns.size.colour: unknown key"),
+        (changed("contract_version", to=2), "small.yaml: contract_version"),
+        (changed("name", to=None), "small.yaml: name: key is missing"),
+        (changed("key", to="created"), "key names `created`, whose role must be `identifier`"),
+        (changed("key", to="none"), "key names `none`, which is not among `columns`"),
+        (changed("columns", "size", "min", to="1"), "columns.size.min"),
+        (changed("columns", "won", "role", to="ignored"), "whose role must be `outcome`"),
+        (changed("source", "leads", "url", to="ftp://x"), "source.leads.url"),
+        (changed("source", "leads", to={"url": "https://x.example/y.csv"}), "a url needs `sha256`"),
+        (changed("source", "leads", "separator", to=";;"), "source.leads.separator"),
+        (changed("time", to={"kind": "none"}), "outcome.kind `dates` needs time.kind `column`"),
+        (changed("columns", "size", "values", to=["1"]), "`values` go with categories"),
+    ],
+)
+def test_a_faulty_contract_is_refused_with_its_key(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(ContractError) as error:
+        parse(content, file="small.yaml")
+    assert message in str(error.value)
+
+
+def test_all_faults_are_named_at_once() -> None:
+    content = changed("colour", to="red") | {"contract_version": 2}
+    with pytest.raises(ContractError) as error:
+        parse(content, file="small.yaml")
+    assert len(str(error.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (changed("columns", "label", to={"role": "ignored"}), "columns label clash"),
+        (changed("columns", "lead_id", to={"role": "ignored"}), "columns lead_id clash"),
+        (changed("columns", "size", "known_at", to="unknown"), ""),
+    ],
+)
+def test_a_contract_that_cannot_be_resolved(content: dict[str, Any], message: str) -> None:
+    if not message:
+        content = copy.deepcopy(content)
+        del content["columns"]["phone"]
+        message = "nothing to learn from"
+    with pytest.raises(ContractError, match=message):
+        resolve(parse(content, file="small.yaml"))
+
+
+# The ready contracts
+
+
+@pytest.fixture(params=["demo", "bank_marketing", "bank_marketing_full", "online_shoppers"])
+def ready(request: pytest.FixtureRequest, project_root: Path) -> tuple[str, str, Resolved]:
+    """Name, text and resolved form of a contract that comes with the project."""
+    path = project_root / "data" / "contracts" / f"{request.param}.yaml"
+    text = path.read_text(encoding="utf-8")
+    return request.param, text, resolve(parse(yaml.safe_load(text), file=path.name))
+
+
+def test_ready_contracts_name_themselves_and_state_their_hash(ready: tuple[str, str, Resolved]) -> None:
+    name, _, resolved = ready
+    assert resolved.name == name
+    if resolved.contract.source.leads is not None:
+        assert resolved.contract.source.leads.sha256 is not None
+
+
+def test_every_feature_states_its_criterion(ready: tuple[str, str, Resolved]) -> None:
+    _, _, resolved = ready
+    for name in resolved.features:
+        column = resolved.contract.columns.get(name)
+        assert column is None or column.criterion, f"{name} has no criterion a sales person would name"
+
+
+FEATURES = {
+    "bank_marketing": "age job marital education default housing loan day_of_week campaign pdays previous poutcome",
+    "bank_marketing_full": "age job marital education default balance housing loan campaign pdays previous poutcome",
+    "online_shoppers": "SpecialDay Month OperatingSystems Browser Region TrafficType VisitorType Weekend",
+}
+LEFT_OUT = {
+    "bank_marketing": "contact month duration emp.var.rate cons.price.idx cons.conf.idx euribor3m nr.employed y",
+    "bank_marketing_full": "contact day month duration y",
+    "online_shoppers": (
+        "Administrative Administrative_Duration Informational Informational_Duration ProductRelated "
+        "ProductRelated_Duration BounceRates ExitRates PageValues Revenue"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(FEATURES))
+def test_what_the_published_sets_let_in(project_root: Path, name: str) -> None:
+    content = yaml.safe_load((project_root / "data" / "contracts" / f"{name}.yaml").read_text(encoding="utf-8"))
+    resolved = resolve(parse(content, file=name))
+    assert list(resolved.features) == FEATURES[name].split()
+    assert sorted(resolved.excluded) == sorted(LEFT_OUT[name].split())
+
+
+@pytest.mark.parametrize(
+    ("name", "named", "next_highest"),
+    [
+        ("bank_marketing", "contact month emp.var.rate cons.price.idx cons.conf.idx euribor3m nr.employed", 0.2),
+        ("bank_marketing_full", "contact day month", 0.29),
+    ],
+)
+def test_columns_that_name_the_period_are_those_that_time_explains(
+    project_root: Path, lead_data_dir: Path, name: str, named: str, next_highest: float
+) -> None:
+    """The outcome-free rule behind the contracts, worked out on the published rows: 30 blocks of the first 70 %."""
+    content = yaml.safe_load((project_root / "data" / "contracts" / f"{name}.yaml").read_text(encoding="utf-8"))
+    resolved = resolve(parse(content, file=name))
+    file = resolved.contract.source.leads
+    assert file is not None and file.path is not None
+    frame = pd.read_csv(lead_data_dir / file.path, sep=file.separator, keep_default_na=False)
+    frame = frame.iloc[: int(0.7 * len(frame))]
+    block = np.arange(len(frame)) * 30 // len(frame)
+    shares = {}
+    for column, spec in resolved.contract.columns.items():
+        if spec.type in ("number", "integer"):
+            value = pd.DataFrame({"rank": frame[column].rank()})
+        else:
+            value = pd.get_dummies(frame[column].astype(str)).astype("float64")
+        within = value - value.groupby(block).transform("mean")
+        shares[column] = 1 - float((within**2).to_numpy().sum() / ((value - value.mean()) ** 2).to_numpy().sum())
+    above = {column for column, share in shares.items() if share > 0.5}
+    assert above == set(named.split())
+    assert max(share for column, share in shares.items() if column not in above) < next_highest

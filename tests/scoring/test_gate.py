@@ -1,0 +1,187 @@
+"""The gate: each check by its figure, its limit and its boundary, and refusals that say what is wrong."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import ArtefactError
+from pipeline.params import Register
+from pipeline.scoring import gate
+from tests.fake_results import scores
+
+LIMITS = Register(max_calibration_error=0.03, confidence=0.95, bootstrap_samples=200, min_test_conversions=50)
+SOUND = {
+    "metrics": {"calibration_error": 0.02},
+    "time_proof": {"pairs": 50, "differences": 0, "passed": True},
+    "split_faults": {"leads_in_two_splits": 0, "horizon_past_end": 0, "out_of_window": 0},
+    "excluded": ["deal_value", "lead_id"],
+    "features": ["employees", "n_call_7d"],
+    "limits": LIMITS,
+    "seed": 7,
+}
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return scores(skill=1.0, leads=300)
+
+
+def decide(tables, **changed):
+    own, rivals = tables
+    return gate.decide(scores=own, rivals=rivals, **(SOUND | changed))
+
+
+def failed(decision):
+    return [check.name for check in decision.failed]
+
+
+def test_a_sound_candidate_passes_every_check(tables):
+    decision = decide(tables)
+    assert decision.passed
+    assert [check.name for check in decision.checks] == [
+        "test_conversions",
+        "unscored_rows",
+        "log_loss_beats_base_rate",
+        "lift_10_beats_base_rate",
+        "log_loss_beats_one_feature",
+        "lift_10_beats_one_feature",
+        "calibration_error",
+        "time_proof",
+        "split_horizon_past_end",
+        "split_leads_in_two_splits",
+        "split_out_of_window",
+        "excluded_columns",
+    ]
+    assert decision.letter == "The candidate meets all 12 checks and may be registered."
+
+
+@pytest.mark.parametrize(
+    ("changed", "name", "words"),
+    [
+        ({"metrics": {"calibration_error": 0.0301}}, "calibration_error", "differ by 0.0301 on average"),
+        ({"metrics": {"calibration_error": None}}, "calibration_error", "could not be measured"),
+        ({"metrics": {"calibration_error": float("nan")}}, "calibration_error", "could not be measured"),
+        ({"time_proof": {"pairs": 50, "differences": 2, "passed": False}}, "time_proof", "2 of 50 snapshots"),
+        ({"time_proof": {"pairs": 0, "differences": 0, "passed": True}}, "time_proof", "No snapshot was rebuilt"),
+        (
+            {"split_faults": {"leads_in_two_splits": 3}},
+            "split_leads_in_two_splits",
+            "3 leads that stand in two windows",
+        ),
+        ({"features": ["employees", "deal_value"]}, "excluded_columns", "keeps out: deal_value."),
+        (
+            {"limits": LIMITS.model_copy(update={"min_test_conversions": 10_000})},
+            "test_conversions",
+            "more are needed",
+        ),
+    ],
+)
+def test_each_fault_alone_is_refused_for_its_own_reason(tables, changed, name, words):
+    decision = decide(tables, **changed)
+    assert not decision.passed
+    assert failed(decision) == [name]
+    assert words in decision.failed[0].sentence
+    assert decision.letter.startswith("The candidate is not accepted: it meets ")
+    assert words in decision.letter
+
+
+@pytest.mark.parametrize(("error", "passed"), [(0.03, True), (np.nextafter(0.03, 1), False)])
+def test_the_calibration_limit_itself_is_within(tables, error, passed):
+    assert decide(tables, metrics={"calibration_error": error}).passed is passed
+
+
+def test_exactly_enough_conversions_are_enough(tables):
+    held = int(tables[0]["label"].sum())
+    for wanted, passed in ((held, True), (held + 1, False)):
+        limits = LIMITS.model_copy(update={"min_test_conversions": wanted})
+        assert decide(tables, limits=limits).passed is passed
+
+
+def test_a_candidate_no_better_than_its_rivals_is_refused(tables):
+    own, rivals = tables
+    same = own.assign(probability=rivals["one_feature"])
+    assert failed(decide((same, rivals))) == ["log_loss_beats_one_feature", "lift_10_beats_one_feature"]
+    constant = own.assign(probability=rivals["base_rate"])
+    decision = decide((constant, rivals))
+    assert "log_loss_beats_base_rate" in failed(decision)
+    # A constant ranks nobody: its lift is 1 by definition, in every resample, so the gain is exactly 0.
+    lift = next(check for check in decision.checks if check.name == "lift_10_beats_base_rate")
+    assert lift.figure == 0.0
+    assert "Its lift in the top tenth is 1.0000 against 1.0000" in lift.sentence
+
+
+def test_a_shuffled_candidate_is_refused(tables):
+    shuffled = scores(skill=0.0, leads=300)
+    decision = decide(shuffled)
+    assert {"log_loss_beats_base_rate", "lift_10_beats_base_rate"} <= set(failed(decision))
+
+
+def test_a_row_without_a_score_is_counted_and_refused(tables):
+    own, rivals = tables
+    holed = own.assign(probability=own["probability"].where(own.index != 5))
+    decision = decide((holed, rivals))
+    assert failed(decision) == ["unscored_rows"]
+    assert "refused 1 of 600 test rows" in decision.letter
+
+
+def test_without_both_outcomes_nothing_can_be_compared(tables):
+    own, rivals = tables
+    decision = decide((own.assign(label=0), rivals))
+    assert [check.figure for check in decision.checks if "beats" in check.name] == [None] * 4
+    assert "do not hold both outcomes" in decision.letter
+
+
+def test_the_order_of_rows_does_not_matter(tables):
+    own, rivals = tables
+    assert decide((own.sample(frac=1, random_state=1), rivals.sample(frac=1, random_state=2))) == decide(tables)
+
+
+def test_tables_of_other_snapshots_are_an_error(tables):
+    own, rivals = tables
+    with pytest.raises(ArtefactError, match="1 snapshots stand in only one"):
+        decide((own.iloc[1:], rivals))
+    with pytest.raises(ArtefactError, match="names a snapshot twice"):
+        decide((pd.concat([own, own.iloc[:1]]), rivals))
+
+
+def test_the_rows_of_a_lead_are_drawn_together():
+    """Twenty copies of every row tell nothing new: the bound of the gain stays that of the single rows."""
+    own, rivals = scores(skill=1.0, leads=60)
+    many = [
+        pd.concat([table.assign(as_of=table["as_of"] + pd.Timedelta(k, "s")) for k in range(20)], ignore_index=True)
+        for table in (own, rivals)
+    ]
+    single, copied = decide((own, rivals)), decide(tuple(many))
+    for one, other in zip(single.checks, copied.checks, strict=True):
+        if "log_loss_beats" in one.name:
+            assert other.figure == pytest.approx(one.figure, rel=1e-9)
+
+
+def test_the_decision_is_plain_data(tables):
+    content = decide(tables, metrics={"calibration_error": None}).as_dict()
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    assert set(content) == {"passed", "letter", "checks"}
+    assert set(content["checks"][0]) == {"name", "figure", "limit", "passed", "sentence"}
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**31), skill=st.floats(0, 1))
+def test_it_passes_exactly_when_every_check_does(seed, skill):
+    decision = decide(scores(skill=skill, leads=60, seed=seed), seed=seed % 1000)
+    assert decision.passed == all(check.passed for check in decision.checks)
+    assert all(check.sentence.endswith(".") for check in decision.checks)
+
+
+def test_a_candidate_noise_worse_than_a_rival_rarely_passes():
+    """A rival with a little noise added is never accepted as better than that rival."""
+    accepted = 0
+    for seed in range(20):
+        own, rivals = scores(skill=1.0, leads=200, seed=seed)
+        rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
+        noisy = np.clip(rivals["one_feature"] + rng.normal(0, 0.02, len(own)), 0.01, 0.99)
+        accepted += decide((own.assign(probability=noisy), rivals)).passed
+    assert accepted == 0

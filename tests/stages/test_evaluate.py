@@ -1,0 +1,123 @@
+"""evaluate on a small demo run: figures follow from its rows by plain routes, and a scorer that strays is caught."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as library
+
+from pipeline.errors import ArtefactError
+from pipeline.params import load
+from pipeline.paths import catalogue
+from pipeline.scorer.features import feature_list
+from pipeline.scoring.metrics import METRICS
+from pipeline.scoring.rivals import RIVALS
+from pipeline.stages.evaluate import check_features
+
+KEY = ["lead_id", "as_of"]
+
+
+@pytest.fixture(scope="module")
+def run(demo_run):
+    folder = demo_run / "data" / "evaluate"
+    tables = {path.stem: pd.read_csv(path) for path in folder.glob("*.csv")}
+    tables |= {path.stem: pd.read_parquet(path) for path in folder.glob("*.parquet")}
+    return tables | {"metrics": json.loads((folder / "metrics.json").read_text())}
+
+
+@pytest.fixture(scope="module")
+def snapshots(demo_run):
+    return pd.read_parquet(demo_run / "data" / "featurize" / "snapshots.parquet")
+
+
+def test_every_test_snapshot_has_a_score_and_every_rivals_probability(run, snapshots):
+    test = snapshots.loc[snapshots["split"] == "test", [*KEY, "label"]].reset_index(drop=True)
+    for name in ("scores", "rival_scores"):
+        pd.testing.assert_frame_equal(run[name][[*KEY, "label"]], test)
+    assert (run["scores"]["refused"] == "").all()
+    assert list(run["rival_scores"].columns) == [*KEY, "label", *RIVALS]
+    assert run["rival_scores"][list(RIVALS)].gt(0).all(axis=None)
+    assert run["rival_scores"][list(RIVALS)].lt(1).all(axis=None)
+
+
+def test_metrics_follow_from_the_scores_by_another_route(run):
+    label, probability, metrics = run["scores"]["label"], run["scores"]["probability"], run["metrics"]
+    assert metrics["log_loss"] == pytest.approx(library.log_loss(label, probability), abs=1e-12)
+    assert metrics["brier"] == pytest.approx(library.brier_score_loss(label, probability), abs=1e-12)
+    assert metrics["auc"] == pytest.approx(library.roc_auc_score(label, probability), abs=1e-12)
+    assert metrics["average_precision"] == pytest.approx(library.average_precision_score(label, probability), abs=1e-12)
+    assert metrics["base_rate"] == label.mean()
+    assert (metrics["rows"], metrics["conversions"]) == (len(label), label.sum())
+    assert metrics["leads"] == run["scores"]["lead_id"].nunique()
+    assert (metrics["split"], metrics["unscored"]) == ("time", 0)
+    assert metrics["model_version"] == run["scores"]["model_version"].iloc[0]
+
+
+def test_the_base_rate_rival_is_the_rate_before_the_test_window(run, snapshots):
+    before = snapshots.loc[snapshots["split"] != "test", "label"].mean()
+    assert run["rival_scores"]["base_rate"].unique().tolist() == [before]
+    assert run["rivals"].query("system == 'base_rate' and metric == 'lift_10'")["value"].item() == 1.0
+
+
+def test_intervals_hold_their_figures_for_every_system(run):
+    rivals = run["rivals"]
+    assert rivals[["system", "metric"]].values.tolist() == [
+        [system, metric] for system in ("candidate", *RIVALS) for metric in METRICS
+    ]
+    assert (rivals["low"] <= rivals["value"]).all()
+    assert (rivals["value"] <= rivals["high"]).all()
+    own = rivals[rivals["system"] == "candidate"].drop(columns="system").reset_index(drop=True)
+    pd.testing.assert_frame_equal(run["intervals"], own)
+    assert own.set_index("metric")["value"].to_dict() == pytest.approx({name: run["metrics"][name] for name in METRICS})
+
+
+def test_the_candidate_beats_the_base_rate_and_the_best_single_feature(run):
+    loss = run["rivals"].query("metric == 'log_loss'").set_index("system")["value"]
+    assert loss["candidate"] < loss["one_feature"] < loss["base_rate"]
+
+
+def test_reliability_and_lift_cover_every_row(run):
+    assert run["reliability"]["rows"].sum() == run["metrics"]["rows"]
+    assert run["metrics"]["bins_hold_share"] == pytest.approx(run["reliability"]["holds"].mean())
+    gap = (run["reliability"]["observed"] - run["reliability"]["predicted"]).abs()
+    assert np.average(gap, weights=run["reliability"]["rows"]) == pytest.approx(run["metrics"]["calibration_error"])
+    lift = run["lift"].set_index("share")
+    assert lift.index.tolist() == [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    assert lift.loc[1.0, ["lift", "capture"]].tolist() == [1.0, 1.0]
+    assert lift.loc[0.2, "lift"] == pytest.approx(run["metrics"]["lift_20"])
+
+
+def test_slices_are_values_of_categorical_features_with_enough_rows(run, demo_run):
+    spec = json.loads((demo_run / "data" / "featurize" / "features.json").read_text())
+    categories = {feature["name"] for feature in feature_list(spec) if feature["type"] == "category"}
+    assert set(run["slices"]["feature"]) == categories
+    assert run["slices"]["rows"].min() >= load(demo_run / "params.yaml").evaluate.slice_min_rows
+    np.testing.assert_allclose(run["slices"]["gap"], run["slices"]["observed"] - run["slices"]["predicted"])
+
+
+def test_keys_name_their_rows(run):
+    for name in ("intervals", "rivals", "reliability", "lift"):
+        assert not run[name].duplicated(list(catalogue[f"evaluate/{name}.csv"].key)).any()
+    assert not run["slices"].duplicated(["feature", "value"]).any()
+
+
+STORED = pd.DataFrame({"visits": [1.0, np.nan], "region": pd.Series(["west", None], dtype="str")})
+
+
+def test_equal_features_pass_with_gaps_in_the_same_places():
+    check_features(STORED.copy(), STORED)
+
+
+@pytest.mark.parametrize(
+    ("built", "words"),
+    [
+        (STORED.assign(visits=[1.0 + 1e-15, np.nan]), r"visits \(1 rows\)"),
+        (STORED.assign(visits=[1.0, 0.0]), r"visits \(1 rows\)"),
+        (STORED.assign(region=pd.Series(["west", "north"], dtype="str")), r"region \(1 rows\)"),
+        (STORED[["region", "visits"]], "other features"),
+    ],
+)
+def test_a_scorer_that_builds_other_features_is_refused(built, words):
+    with pytest.raises(ArtefactError, match=words):
+        check_features(built, STORED)

@@ -1,0 +1,105 @@
+"""register: a pass is a registered challenger, a refusal a recorded decision, and a second run changes nothing."""
+
+import json
+
+import pytest
+
+from pipeline import params as params_module
+from pipeline import process
+from pipeline.adapters import candidates, registry, tracking
+from pipeline.adapters.stage import Stage
+from pipeline.errors import ArtefactError
+from pipeline.stages import register
+from tests import fake_results
+
+
+@pytest.fixture(autouse=True)
+def quiet_store(monkeypatch):
+    for name, value in process.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def run(tmp_path, project_root):
+    """Write results and run the stage on them; returns its two files."""
+
+    def act(**results):
+        workspace = fake_results.write(tmp_path, project_root, **results)
+        fake_results.new_store(workspace)
+        Stage("register", workspace, params_module.load(workspace.params)).execute(register.run)
+        return [
+            json.loads(workspace.path(f"register/{name}.json").read_text()) for name in ("decision", "registration")
+        ]
+
+    return act
+
+
+def open_store(tmp_path):
+    return tracking.open_store(tracking.Workspace(tmp_path))
+
+
+def test_a_good_candidate_becomes_the_challenger(run, tmp_path):
+    decision, registration = run()
+    assert decision["passed"]
+    assert decision["champion"] is None
+    assert all(check["passed"] for check in decision["checks"])
+    assert (registration["model"], registration["version"], registration["new_version"]) == (
+        "lead-scoring-demo",
+        1,
+        True,
+    )
+    assert registration["store"] == "mlruns"
+    assert registry.find(open_store(tmp_path), "demo", "challenger").run_id == registration["run_id"]
+
+
+def test_a_refusal_is_recorded_and_no_error(run, tmp_path):
+    decision, registration = run(skill=0.0)
+    assert not decision["passed"]
+    assert decision["letter"].startswith("The candidate is not accepted")
+    assert registration["version"] is None
+    store = open_store(tmp_path)
+    assert registry.versions(store, "demo") == []
+    assert store.client.get_run(registration["run_id"]).data.tags["gate"] == "refused"
+
+
+def test_a_second_run_makes_no_second_run_or_version(run, tmp_path):
+    first, second = run()[1], run()[1]
+    assert second == first | {"new_run": False, "new_version": False}
+    assert str(candidates.sync(tracking.Workspace(tmp_path))).startswith("3 trials logged; run ")
+
+
+def test_the_champion_of_the_moment_is_recorded(run, tmp_path):
+    run()
+    store = open_store(tmp_path)
+    registry.approve(store, "demo", 1, "A reviewer", "")
+    assert run()[0]["champion"] == {"version": 1, "identical": True}
+    decision, registration = run(weight=2.0)
+    assert decision["champion"] == {"version": 1, "identical": False}
+    assert registration["version"] == 2
+    assert registry.champion(store, "demo").number == 1
+
+
+def test_an_excluded_column_among_the_inputs_is_refused(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(fake_results.specification, "specify", _with_deal_value(fake_results.specification.specify))
+    decision, _ = run()
+    assert [check["name"] for check in decision["checks"] if not check["passed"]] == ["excluded_columns"]
+    assert "keeps out: deal_value." in decision["letter"]
+
+
+def _with_deal_value(specify):
+    def wrong(resolved, params):
+        spec = specify(resolved, params)
+        return spec | {
+            "profile": [*spec["profile"], spec["profile"][0] | {"name": "deal_value", "source": "deal_value"}]
+        }
+
+    return wrong
+
+
+def test_results_changed_behind_their_manifest_are_an_error(tmp_path, project_root):
+    workspace = fake_results.write(tmp_path, project_root)
+    (workspace.path("calibrate/scorer") / "data" / "margin.json").write_text('{"weight": 9}')
+    with pytest.raises(ArtefactError, match="is not what stage calibrate wrote"):
+        Stage("register", workspace, params_module.load(workspace.params)).execute(register.run)
+    assert not workspace.path("register/decision.json").exists()

@@ -1,0 +1,162 @@
+"""The stage: what it writes, what it logs, and what it does when too much is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from pipeline import params as params_module
+from pipeline.adapters import files
+from pipeline.adapters.stage import Stage
+from pipeline.errors import ArtefactError, ValidationFailed
+from pipeline.leads.contract import describe
+from pipeline.params import Params
+from pipeline.paths import Workspace, catalogue
+from pipeline.stages import validate
+from tests.small_history import NEWEST, replaced, resolved, tables, with_cell
+
+NO_REFUSALS = pd.DataFrame({"table": [], "row": [], "reason": [], "raw": []}).astype(
+    {"table": "str", "row": "int64", "reason": "str", "raw": "str"}
+)
+
+
+@pytest.fixture
+def params(project_root: Path) -> Params:
+    """The project's own, with room for dirt: these tables are tiny."""
+    return with_limit(params_module.load(project_root / "params.yaml"), 0.4)
+
+
+def with_limit(params: Params, share: float) -> Params:
+    return params.model_copy(update={"validate_": params.validate_.model_copy(update={"max_refused_share": share})})
+
+
+def ingest(
+    root: Path, params: Params, history: dict[str, pd.DataFrame], refused: pd.DataFrame = NO_REFUSALS, missing: int = 0
+) -> Workspace:
+    """A workspace as `ingest` leaves it; `missing` rows of leads are counted but nowhere to be found."""
+    workspace = Workspace(root)
+    root.mkdir(exist_ok=True)
+
+    def write(stage: Stage) -> None:
+        source: dict[str, Any] = {}
+        for name, table in history.items():
+            stage.save_table(f"ingest/{name}.parquet", table)
+            unread = int((refused["table"] == name).sum())
+            source[name] = {"rows": len(table) + unread, "refused": unread, "set_aside": 0, "sha256": None}
+        source["leads"]["rows"] += missing
+        stage.save_table("ingest/refused.parquet", refused)
+        stage.save_json("ingest/contract.json", describe(resolved()))
+        stage.save_json(
+            "ingest/provenance.json",
+            {"contract": "small", "source": source, "newest_recorded_at": NEWEST.isoformat()},
+        )
+
+    Stage("ingest", workspace, params).execute(write)
+    return workspace
+
+
+def run(workspace: Workspace, params: Params) -> None:
+    Stage("validate", workspace, params).execute(validate.run)
+
+
+def test_everything_the_catalogue_promises_is_written(tmp_path: Path, params: Params) -> None:
+    workspace = ingest(tmp_path, params, tables())
+    run(workspace, params)
+    promised = [artefact for artefact in catalogue.values() if artefact.stage == "validate"]
+    assert promised and all(workspace.path(artefact.name).exists() for artefact in promised)
+    assert (workspace.path("validate/docs") / "index.html").is_file()
+    for artefact in promised:
+        if artefact.file.endswith(".csv"):
+            frame = pd.read_csv(workspace.path(artefact.name))
+            assert not frame.duplicated(subset=list(artefact.key)).any()
+
+
+def test_bad_rows_go_with_their_reasons_and_the_rest_is_sorted(tmp_path: Path, params: Params) -> None:
+    history = with_cell("leads", 1, "employees", 0.0)
+    refused = pd.concat(
+        [NO_REFUSALS, pd.DataFrame([{"table": "leads", "row": 9, "reason": "line 10: torn", "raw": ";"}])]
+    )
+    workspace = ingest(tmp_path, with_limit(params, 0.5), history, refused.astype(NO_REFUSALS.dtypes))
+    run(workspace, with_limit(params, 0.5))
+    assert files.read_table(workspace.path("validate/leads.parquet"))["lead_id"].tolist() == ["L2", "L3"]
+    assert files.read_table(workspace.path("validate/activities.parquet"))["activity_id"].tolist() == ["A1"]
+    assert files.read_table(workspace.path("validate/changes.parquet"))["row"].tolist() == [1]
+    quarantine = files.read_table(workspace.path("validate/quarantine.parquet"))
+    assert quarantine[["table", "row", "reasons"]].values.tolist() == [
+        ["leads", 1, "employees is below 1"],
+        ["activities", 2, "its lead is quarantined"],
+        ["activities", 3, "its lead is quarantined"],
+        ["changes", 2, "its lead is quarantined"],
+    ]
+    summary = files.read_json(workspace.path("validate/summary.json"))
+    assert summary["leads"] == {
+        "rows": 4,
+        "refused": 1,
+        "set_aside": 0,
+        "kept": 2,
+        "quarantined": 1,
+        "with_their_lead": 0,
+        "reasons": {"employees is below 1": 1, "torn": 1},
+    }
+
+
+def test_types_survive(tmp_path: Path, params: Params) -> None:
+    workspace = ingest(tmp_path, params, tables())
+    run(workspace, params)
+    for name, table in tables().items():
+        kept = files.read_table(workspace.path(f"validate/{name}.parquet"))
+        assert kept.dtypes.to_dict() == table.dtypes.to_dict()
+
+
+def test_too_many_bad_rows_end_the_run_and_leave_the_last_good_output(tmp_path: Path, params: Params) -> None:
+    run(ingest(tmp_path, params, tables()), params)
+    before = {path: path.read_bytes() for path in (tmp_path / "data" / "validate").rglob("*") if path.is_file()}
+    history = tables()
+    history["leads"]["employees"] = [0.0, -1.0, 7.0]
+    workspace = ingest(tmp_path, params, history)
+    with pytest.raises(
+        ValidationFailed, match=r"leads: 2 of 3 rows \(66.7%\).*Most frequent: 2 × employees is below 1"
+    ):
+        run(workspace, params)
+    after = {path: path.read_bytes() for path in (tmp_path / "data" / "validate").rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_a_row_lost_on_the_way_is_noticed(tmp_path: Path, params: Params) -> None:
+    with pytest.raises(ArtefactError, match="ingest counted 4 rows of leads"):
+        run(ingest(tmp_path, params, tables(), missing=1), params)
+
+
+def test_equal_inputs_give_equal_bytes_anywhere(tmp_path: Path, params: Params) -> None:
+    history = with_cell("leads", 1, "employees", 0.0)
+    made = []
+    for place in ("here", "there"):
+        workspace = ingest(tmp_path / place, params, history)
+        run(workspace, params)
+        made.append(files.read_json(workspace.path("validate/manifest.json")))
+    assert made[0] == made[1]
+
+
+def test_no_value_is_logged(tmp_path: Path, params: Params, caplog: pytest.LogCaptureFixture) -> None:
+    secret = "zoe@secret.example"
+    history = with_cell("leads", 1, "industry", secret)
+    history["activities"]["kind"] = replaced(history["activities"]["kind"], 0, secret)
+    run(ingest(tmp_path, params, history), params)
+    assert caplog.messages
+    assert secret not in caplog.text
+    open_to_all = [
+        path for path in (tmp_path / "data" / "validate").rglob("*") if path.suffix in (".html", ".csv", ".json")
+    ]
+    assert open_to_all and not any(secret in path.read_text(encoding="utf-8") for path in open_to_all)
+
+
+def test_a_feature_filled_only_with_the_outcome_is_named(
+    tmp_path: Path, params: Params, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(ingest(tmp_path, params, tables()), params)
+    assert "filled only with the outcome: employees" in caplog.text
+    leaks = pd.read_csv(tmp_path / "data" / "validate" / "leaks.csv").set_index("column")
+    assert leaks.loc["employees", "evidence"] == "filled only when the outcome is known"

@@ -1,0 +1,260 @@
+"""The `leads` command as a person types it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from pipeline import cli, process
+from pipeline.adapters import demo_files
+from pipeline.params import load
+from tests.workspaces import small_workspace
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def copy(demo_run, tmp_path_factory):
+    """The demo run moved to another folder: models must load there, from anywhere."""
+    root = tmp_path_factory.mktemp("moved") / "project"
+    shutil.copytree(demo_run, root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def raw(demo_run, tmp_path_factory):
+    """The demo log as raw CSV files."""
+    folder = tmp_path_factory.mktemp("raw")
+    params = load(demo_run / "params.yaml")
+    demo_files.export(params.ingest.demo, params.run.seed, folder)
+    return folder
+
+
+@pytest.fixture
+def leads(copy, monkeypatch):
+    """Run `leads ARGS` inside the copied project; returns (exit code, standard output, standard error)."""
+
+    def run(*arguments: str, cwd=copy):
+        monkeypatch.chdir(cwd)
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline.cli", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=os.environ | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def thousand(demo_run, raw, tmp_path_factory):
+    """A thousand raw lead rows at test as-of dates, and what `evaluate` holds for them."""
+    expected = pd.read_parquet(demo_run / "data/evaluate/scores.parquet").sort_values(["lead_id", "as_of"]).head(1000)
+    lines = pd.read_csv(raw / "leads.csv", dtype=str, keep_default_na=False)
+    lines = lines.drop_duplicates("lead_id").merge(expected[["lead_id", "as_of"]], on="lead_id")
+    path = tmp_path_factory.mktemp("thousand") / "leads.csv"
+    lines.assign(as_of=lines["as_of"].dt.strftime("%Y-%m-%dT%H:%M:%S")).to_csv(path, index=False)
+    return path, expected
+
+
+NUMBERS = ["score", "probability", "interval_low", "interval_high", "base"]
+
+
+def test_raw_rows_score_as_evaluate_scored_them(leads, thousand, raw, tmp_path):
+    path, expected = thousand
+    code, out, err = leads(
+        "score",
+        path,
+        "--activities",
+        raw / "activities.csv",
+        "--changes",
+        raw / "changes.csv",
+        "--model",
+        "challenger",
+        "--out",
+        tmp_path / "scores.csv",
+    )
+    assert code == 0, err
+    assert "1,000 leads scored, 0 listed without a score" in out
+    got = pd.read_csv(tmp_path / "scores.csv", keep_default_na=False, parse_dates=["as_of"])
+    got = got.sort_values(["lead_id", "as_of"])
+    for name in NUMBERS:
+        np.testing.assert_allclose(got[name].astype("float64"), expected[name], atol=1e-9, rtol=0)
+    for name in ("lead_id", "tier", "reasons"):
+        assert got[name].tolist() == expected[name].tolist()
+    # Raw history holds rows that validation set aside; the scorer leaves them out as well, and says so.
+    assert got["flags"].str.contains("history_left_out").any()
+
+
+PYFUNC = """
+import sys
+sys.modules["pipeline"] = None
+import json, logging
+logging.disable(logging.WARNING)
+import mlflow, pandas as pd
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model("models:/lead-scoring-demo@challenger")
+model.predict(pd.read_json(sys.argv[2], orient="records", dtype=False)).to_json(sys.argv[3], orient="records",
+double_precision=15)
+"""
+
+
+def test_the_registered_model_scores_the_same_without_this_package(leads, copy, demo_run, thousand, tmp_path):
+    _, expected = thousand
+    assert leads("models")[0] == 0  # re-homes the moved store
+    tables = {
+        name: pd.read_parquet(demo_run / f"data/validate/{name}.parquet") for name in ("leads", "activities", "changes")
+    }
+    rows = expected[["lead_id", "as_of"]].merge(tables["leads"].drop(columns="row"), on="lead_id", how="left")
+    for name in ("activities", "changes"):
+        mine = tables[name][tables[name]["lead_id"].isin(rows["lead_id"])].drop(columns="row")
+        records = {
+            key: json.loads(part.to_json(orient="records", date_format="iso")) for key, part in mine.groupby("lead_id")
+        }
+        rows[name] = [records.get(key, []) for key in rows["lead_id"]]
+    rows.to_json(tmp_path / "rows.json", orient="records", date_format="iso", double_precision=15)
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            PYFUNC,
+            f"sqlite:///{copy}/mlruns/mlflow.db",
+            str(tmp_path / "rows.json"),
+            str(tmp_path / "out.json"),
+        ],
+        cwd=tmp_path,
+        check=True,
+        timeout=300,
+        env=os.environ | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
+    )
+    got = pd.DataFrame(json.loads((tmp_path / "out.json").read_text()))
+    for name in NUMBERS:
+        np.testing.assert_allclose(got[name], expected[name], atol=1e-9, rtol=0)
+    assert got["reasons"].tolist() == expected["reasons"].tolist()
+
+
+def test_approve_makes_a_champion_that_scores_from_any_folder_below(leads, copy, raw, tmp_path):
+    code, _, err = leads("score", raw / "leads.csv", "--out", tmp_path / "none.csv")
+    assert code == 8 and "no version of lead-scoring-demo is champion yet" in err
+    code, out, err = leads("approve", "1", "--by", "A. Reviewer", "--note", "first", cwd=copy / "data")
+    assert code == 0, err
+    assert "version 1 is champion of demo, approved by A. Reviewer" in out
+    code, out, _ = leads("models")
+    assert code == 0 and "champion" in out and "A. Reviewer" in out
+    code, _, err = leads("approve", "7", "--by", "A. Reviewer", "--note", "no such")
+    assert code == 8 and "has no version 7; it has 1" in err
+    code, out, err = leads("score", "--open", "--out", tmp_path / "open.csv", cwd=copy / "data" / "tune")
+    assert code == 0, err
+    ranked = pd.read_csv(tmp_path / "open.csv", keep_default_na=False)
+    assert ranked["probability"].astype(float).is_monotonic_decreasing
+    assert ranked["lead_id"].is_unique
+
+
+def test_open_leads_are_exactly_those_not_yet_decided(leads, copy, tmp_path):
+    code, _, err = leads("score", "--open", "--model", "challenger", "--out", tmp_path / "open.csv")
+    assert code == 0, err
+    clean = pd.read_parquet(copy / "data/validate/leads.parquet")
+    undecided = clean[clean["converted_at"].isna() & clean["lost_at"].isna()]
+    got = pd.read_csv(tmp_path / "open.csv", keep_default_na=False)
+    assert sorted(got["lead_id"]) == sorted(undecided["lead_id"])
+
+
+def test_closed_and_dirty_leads_are_listed_with_the_reason(leads, raw, tmp_path):
+    code, _, err = leads(
+        "score",
+        raw / "leads.csv",
+        "--activities",
+        raw / "activities.csv",
+        "--changes",
+        raw / "changes.csv",
+        "--model",
+        "challenger",
+        "--as-of",
+        "2025-01-01",
+        "--out",
+        tmp_path / "scores.csv",
+    )
+    assert code == 0, err
+    got = pd.read_csv(tmp_path / "scores.csv", keep_default_na=False, dtype={"score": str})
+    lines = pd.read_csv(raw / "leads.csv", dtype=str, keep_default_na=False)
+    assert len(got) == len(lines)  # every row in comes out
+    assert (got["refused"] == "already converted by the as-of date").sum() > 100
+    assert got["refused"].str.contains("employees").any()
+    assert ((got["score"] == "") == (got["refused"] != "")).all()
+    # No personal value comes back.
+    text = (tmp_path / "scores.csv").read_text()
+    for name in lines["email"].head(200):
+        assert not name or name not in text
+
+
+def test_without_a_moment_the_command_takes_today_and_says_so(leads, thousand, raw, tmp_path):
+    path, _ = thousand
+    undated = tmp_path / "undated.csv"
+    pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns="as_of").head(20).to_csv(undated, index=False)
+    code, _, err = leads("score", undated, "--model", "challenger", "--out", tmp_path / "scores.csv")
+    assert code == 0 and "as of now: " in err and "no --activities given" in err
+
+
+def test_summary_says_what_to_type_next(leads, copy):
+    code, out, err = leads("summary")
+    assert code == 0, err
+    for words in ("Decision", "Lift, top tenth", "Calibration error", "Call first", "open_leads.csv", "leads score"):
+        assert words in out
+    ranking = pd.read_csv(copy / "data/scores/open_leads.csv", keep_default_na=False)
+    assert ranking["lead_id"].iloc[0] in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["score"], 2, "give a file of leads, or --open"),
+        (["score", "nothing.csv", "--model", "challenger"], 4, "nothing.csv"),
+        (["score", "--open", "--model", "challenger", "--as-of", "2024-01-01"], 2, "--open takes its leads"),
+        (["score", "x.csv", "--as-of", "soon"], 2, "--as-of 'soon' is not a date"),
+        (["score", "x.csv", "--model", "best"], 8, "has no version best"),
+    ],
+)
+def test_bad_input_is_one_message_with_its_exit_code(leads, arguments, code, said):
+    got, _, err = leads(*arguments)
+    assert got == code
+    assert said in err and "Traceback" not in err and len(err.strip().splitlines()) <= 3
+
+
+def test_outside_a_project_the_code_s_own_project_is_used_or_an_error_says_what_is_missing(tmp_path):
+    (tmp_path / "params.yaml").write_text("run: {}")
+    (tmp_path / "dvc.yaml").write_text("stages: {}")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "models"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2 and "key is missing" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["score", "approve", "models", "sync", "summary", "demo", "ui"])
+def test_every_command_has_help_with_an_example(command):
+    shown = RUNNER.invoke(cli.app, [command, "--help"])
+    assert shown.exit_code == 0 and f"Example: leads {command}" in shown.output
+
+
+def test_demo_files_are_what_ingest_reads(raw, demo_run):
+    provenance = json.loads((demo_run / "data/ingest/provenance.json").read_text())["source"]
+    for table, counts in provenance.items():
+        assert len(pd.read_csv(raw / f"{table}.csv", dtype=str)) == counts["rows"]
+
+
+def test_a_run_that_is_not_finished_is_a_clear_error(project_root, tmp_path, monkeypatch, capsys):
+    workspace = small_workspace(project_root, tmp_path / "fresh")
+    monkeypatch.chdir(workspace.root)
+    monkeypatch.setattr(sys, "argv", ["leads", "summary"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 6
+    assert "run `dvc repro` first" in capsys.readouterr().err
+    assert process.ENVIRONMENT["MLFLOW_DISABLE_TELEMETRY"] == "true"
