@@ -36,10 +36,13 @@ def configure_environment() -> None:
     os.environ.update(ENVIRONMENT)
 
 
-def seed_everything(seed: int) -> None:
-    """Seed the global generators, for libraries that ask them; our own code passes generators explicitly."""
+def settle(seed: int) -> None:
+    """Seed the global generators, for libraries that ask them, and hold BLAS to one thread where it was loaded before
+    the environment was set; our own code passes generators explicitly."""
     import numpy
+    import threadpoolctl
 
+    threadpoolctl.threadpool_limits(limits=1, user_api="blas")
     random.seed(seed)
     numpy.random.seed(seed)
 

@@ -113,7 +113,7 @@ class Stage:
             ArtefactError: another process writes this stage's folder, or the stage left out an artefact it owns.
         """
         self.folder_path.mkdir(parents=True, exist_ok=True)
-        process.seed_everything(self.params.run.seed)
+        process.settle(self.params.run.seed)
         with open(self.folder_path / ".lock", "w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -19,11 +19,13 @@ import xgboost as xgb
 class Encoder:
     """Features as a float matrix for trees: numbers as they are, categories as the index of their training level.
 
-    A value not seen in training is missing, on purpose: left to itself XGBoost scores it as another level.
+    A value not seen in training is missing, on purpose: left to itself XGBoost scores it as another level. `complete`
+    names the features without a gap in training, for which a missing value is as new as an unseen one.
     """
 
     names: list[str]
     levels: dict[str, list[str]]
+    complete: list[str]
 
     @classmethod
     def fit(cls, features: pd.DataFrame) -> Encoder:
@@ -33,7 +35,8 @@ class Encoder:
             for name in features.columns
             if not pd.api.types.is_numeric_dtype(features[name])
         }
-        return cls(names=list(features.columns), levels=levels)
+        complete = [name for name in features.columns if features[name].notna().all()]
+        return cls(names=list(features.columns), levels=levels, complete=complete)
 
     @property
     def feature_types(self) -> list[str]:
@@ -58,7 +61,17 @@ class Encoder:
         }
 
     def data(self) -> dict[str, Any]:
-        return {"names": self.names, "levels": self.levels}
+        return {"names": self.names, "levels": self.levels, "complete": self.complete}
+
+    def unknown(self, features: pd.DataFrame) -> np.ndarray:
+        """True where training has no evidence on a value: unseen, or missing where nothing was; shape as `matrix`."""
+        result = np.zeros((len(features), len(self.names)), dtype=bool)
+        for k, name in enumerate(self.names):
+            if name in self.complete:
+                result[:, k] = features[name].isna().to_numpy()
+        for name, mask in self.unseen(features).items():
+            result[:, self.names.index(name)] |= mask
+        return result
 
 
 @dataclass(frozen=True)
@@ -138,8 +151,13 @@ class Margin:
     centre: np.ndarray
 
     def contributions(self, features: pd.DataFrame) -> np.ndarray:
-        """Centred contributions in log-odds, shape (n_rows, n_features): margin = base + sum over features."""
-        return self.raw(self.encoder.matrix(features), self.members, self.weights)[1] - self.centre
+        """Centred contributions in log-odds, shape (n_rows, n_features): margin = base + sum over features.
+
+        A value on which training has no evidence adds nothing: without this rule it would follow the members' default
+        branch, which was never fitted to anything.
+        """
+        parts = self.raw(self.encoder.matrix(features), self.members, self.weights)[1] - self.centre
+        return np.where(self.encoder.unknown(features), 0.0, parts)
 
     @staticmethod
     def raw(matrix: np.ndarray, members: list[Member], weights: list[float]) -> tuple[float, np.ndarray]:

@@ -180,7 +180,7 @@ def test_a_member_that_does_not_add_up_is_noticed(fitted: tuple[XGBoostMember, n
 
 
 def test_a_lookup_member_is_only_summed() -> None:
-    encoder = Encoder(names=["visits"], levels={})
+    encoder = Encoder(names=["visits"], levels={}, complete=[])
     term = {
         "edges": [1.0],
         "weights": [0.0, 1.0],
