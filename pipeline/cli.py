@@ -93,8 +93,8 @@ def score(
             typer.echo(
                 f"as of now: {now:%Y-%m-%d %H:%M} UTC (give --as-of or an as_of column for another moment)", err=True
             )
-        if resolved.contract.activities is not None and activities is None:
-            typer.echo("no --activities given: every lead is scored as one that nothing has happened to", err=True)
+    for note in result.notes:
+        typer.echo(note, err=True)
     batch.export(result, out, params.explain.reasons)
     typer.echo(
         f"{out}: {result.scored:,} leads scored, {result.refused:,} listed without a score, "
@@ -176,12 +176,17 @@ def demo(
 def ui(port: Annotated[int, typer.Option(help="Port on loopback.")] = 5000) -> None:
     """Open the MLflow UI on loopback, on this project's store. Ctrl-C ends it.
 
+    Where MLFLOW_TRACKING_URI names a server, only say its address: it has a UI of its own.
+
     Example: leads ui --port 5001
     """
-    from pipeline.adapters import tracking
+    from pipeline.adapters import files, tracking
 
     workspace, _ = _project()
     store = tracking.open_store(workspace)
+    if store.uri.startswith(("http://", "https://")):
+        typer.echo(f"MLflow on {files.shown(store.uri)}")
+        return
     command = [
         sys.executable,
         "-m",
@@ -194,8 +199,11 @@ def ui(port: Annotated[int, typer.Option(help="Port on loopback.")] = 5000) -> N
         "--port",
         str(port),
     ]
-    typer.echo(f"MLflow on http://127.0.0.1:{port}", err=True)
-    raise SystemExit(subprocess.run(command, env=os.environ, check=False).returncode)
+    # The page for experiments of trained models; without the query a first visit meets the one for agents.
+    typer.echo(f"MLflow on http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning", err=True)
+    # Without the workers for jobs, which nothing here asks for, the pages are there much sooner.
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    raise SystemExit(subprocess.run(command, env=environment, check=False).returncode)
 
 
 def _moment(text: str | None) -> pd.Timestamp | None:

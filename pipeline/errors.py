@@ -8,7 +8,10 @@
     ├── ArtefactError           6   a stage's input is missing, changed behind its manifest, or being written
     ├── NotEnoughData           7   no matured snapshots, or a split without both outcomes
     ├── RegistryError           8   MLflow: no such version, the alias moved, nothing approved
-    └── ScorerError             9   a scorer folder that is incomplete, altered or of another format
+    └── ModelError              9   a scorer: an incomplete or altered folder, another format, or input it cannot use
+
+A scorer carries its own code, which cannot import this module: its `ScorerError` states the exit code 9 itself, and
+`adapters.model_folder` raises it as a `ModelError`.
 
 A candidate that the gate refuses is a recorded decision, not an error.
 
@@ -49,3 +52,7 @@ class NotEnoughData(LeadScoringError):
 
 class RegistryError(LeadScoringError):
     exit_code = 8
+
+
+class ModelError(LeadScoringError):
+    exit_code = 9

@@ -6,8 +6,9 @@ lives. DVC tracks the same keys, so a changed value reruns exactly the stages th
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -41,8 +42,17 @@ class Demo(Section):
     dirty_share: Annotated[float, Field(ge=0, le=0.1)]
 
 
+class NewestMoment(Section):
+    """Which moments of a file are believed when its newest is sought."""
+
+    outlier_share: Annotated[float, Field(gt=0, lt=0.5)]
+    slack_days: Annotated[int, Field(ge=0)]
+    slack_share: Share
+
+
 class Ingest(Section):
     max_file_mib: Positive
+    newest: NewestMoment
     demo: Demo
 
 
@@ -97,6 +107,7 @@ class LogisticSpace(Section):
     first: LogisticSettings
     bins: Range
     c: Range
+    clip: Number
 
 
 class XGBoostSpace(Section):
@@ -117,6 +128,7 @@ class Tune(Section):
     """The search: how many trials per family, judged on how many forward-in-time folds, over which settings."""
 
     trials: Annotated[dict[Family, Positive], Field(min_length=1)]
+    random_trials: Positive
     folds: Annotated[int, Field(ge=2, le=10)]
     first_fold_share: Annotated[float, Field(gt=0, lt=1)]
     members_per_family: Annotated[int, Field(ge=1, le=10)]
@@ -143,6 +155,7 @@ class Calibrate(Section):
     """Choice of calibrator, reliability bins, the interval, and where tiers begin."""
 
     calibrators: Annotated[list[Literal["none", "intercept", "sigmoid"]], Field(min_length=1)]
+    min_conversions: Positive
     bins: Annotated[int, Field(ge=2, le=50)]
     interval_level: Annotated[float, Field(gt=0.5, lt=1)]
     tiers: dict[str, Share]
@@ -198,10 +211,25 @@ def problems(error: ValidationError, file: str) -> str:
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             message = "unknown key; remove it or correct its spelling"
+        elif fault["type"] in ("model_type", "dict_type") and not fault["loc"]:
+            message = "holds no keys; it must be a mapping of sections"
         elif fault["type"] == "missing":
             message = "key is missing; every value is stated in this file"
         lines.append(f"{file}: {key}: {message}")
     return "\n".join(lines)
+
+
+class _OneKey(yaml.SafeLoader):
+    """YAML in which a key that stands twice is a fault: the library alone would keep the last one in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            name = self.construct_object(key, deep=True)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key `{name}` stands twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
 
 
 def load_yaml(path: Path, error: type[ParamsError] | type[Exception]) -> object:
@@ -213,7 +241,7 @@ def load_yaml(path: Path, error: type[ParamsError] | type[Exception]) -> object:
     except UnicodeDecodeError as fault:
         raise error(f"{path}: not UTF-8 text (byte {fault.start}).") from None
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _OneKey)
     except yaml.YAMLError as fault:
         mark = getattr(fault, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""

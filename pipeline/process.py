@@ -12,8 +12,6 @@ import random
 import sys
 from collections.abc import Callable
 
-from pipeline.errors import LeadScoringError
-
 #: Threads that wait must not spin (a fit took 35 s instead of 1 s on a busy machine); BLAS on one thread gives the same
 #: sums everywhere; no library reports on its user.
 ENVIRONMENT = {
@@ -61,10 +59,17 @@ def configure_logging(name: str) -> logging.Logger:
 
 
 def exit_code(act: Callable[[], None]) -> int:
-    """Run `act`; turn an expected error into one message and its exit code, no traceback."""
+    """Run `act`; turn an expected error into one message and its exit code, no traceback.
+
+    Expected is what states an exit code: this package's errors, and those of a scorer, which imports nothing of ours
+    and may be run by code of its own.
+    """
     try:
         act()
-    except LeadScoringError as error:
+    except Exception as error:
+        code = getattr(type(error), "exit_code", None)
+        if not isinstance(code, int):
+            raise
         sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
+        return code
     return 0

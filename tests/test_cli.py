@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from pipeline import cli, process
 from pipeline.adapters import demo_files
 from pipeline.params import load
+from pipeline.scorer import ScorerError
 from tests.workspaces import small_workspace
 
 RUNNER = CliRunner()
@@ -185,7 +187,16 @@ def test_closed_and_dirty_leads_are_listed_with_the_reason(leads, raw, tmp_path)
     assert code == 0, err
     got = pd.read_csv(tmp_path / "scores.csv", keep_default_na=False, dtype={"score": str})
     lines = pd.read_csv(raw / "leads.csv", dtype=str, keep_default_na=False)
-    assert len(got) == len(lines)  # every row in comes out
+    copies = re.search(r"leads: (\d+) rows? that copy a row above", err)
+    assert len(got) + (int(copies[1]) if copies else 0) == len(lines)  # every row in comes out or is counted
+    for said in (
+        r"activities: \d+ rows refused and left out; commonest: ",
+        r"activities: \d+ rows without an id, left out",
+        r"activities: \d+ rows whose id stands in another row too, left out",
+        r"activities: \d+ rows of leads that are not in the file, left out",
+        r"changes: \d+ rows of leads that are not in the file, left out",
+    ):
+        assert re.search(said, err), err
     assert (got["refused"] == "already converted by the as-of date").sum() > 100
     assert got["refused"].str.contains("employees").any()
     assert ((got["score"] == "") == (got["refused"] != "")).all()
@@ -200,7 +211,47 @@ def test_without_a_moment_the_command_takes_today_and_says_so(leads, thousand, r
     undated = tmp_path / "undated.csv"
     pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns="as_of").head(20).to_csv(undated, index=False)
     code, _, err = leads("score", undated, "--model", "challenger", "--out", tmp_path / "scores.csv")
-    assert code == 0 and "as of now: " in err and "no --activities given" in err
+    assert code == 0 and "as of now: " in err
+    assert "no --activities given" in err and "no --changes given" in err
+
+
+def test_where_nothing_reaches_the_scorer_the_reasons_are_written(leads, thousand, tmp_path):
+    path, _ = thousand
+    lines = pd.read_csv(path, dtype=str, keep_default_na=False).head(5)
+    lines.assign(created_at="soon").to_csv(tmp_path / "unread.csv", index=False)
+    lines.assign(lost_at=lines["created_at"]).to_csv(tmp_path / "lost.csv", index=False)
+    for name in ("unread", "lost"):
+        code, out, err = leads(
+            "score", tmp_path / f"{name}.csv", "--model", "challenger", "--out", tmp_path / "out.csv"
+        )
+        assert code == 0, err
+        assert "0 leads scored, 5 listed without a score" in out
+        assert (pd.read_csv(tmp_path / "out.csv")["refused"].str.len() > 0).all()
+    lines.head(0).to_csv(tmp_path / "none.csv", index=False)
+    code, _, err = leads("score", tmp_path / "none.csv", "--model", "challenger", "--out", tmp_path / "none_out.csv")
+    assert code == 4 and "has no rows below its header" in err and "Traceback" not in err
+
+
+def test_an_altered_scorer_or_result_is_one_message(leads, demo_run, tmp_path):
+    root = tmp_path / "altered"
+    shutil.copytree(demo_run, root)
+    with open(root / "data/calibrate/scorer/data/margin.json", "a") as file:
+        file.write(" ")
+    code, _, err = leads("summary", cwd=root)
+    assert code == 9 and "missing, added or altered: data/margin.json" in err and "Traceback" not in err
+    (root / "data/validate/leads.parquet").unlink()
+    code, _, err = leads("score", "--open", "--model", "challenger", cwd=root)
+    assert code == 6 and "leads.parquet is missing or is not what stage validate wrote" in err
+
+
+def test_errors_of_a_scorer_have_their_exit_code_whichever_code_runs_it(capsys):
+    def act():
+        raise ScorerError("cannot be read")
+
+    assert process.exit_code(act) == 9
+    assert capsys.readouterr().err == "error: cannot be read\n"
+    with pytest.raises(ZeroDivisionError):
+        process.exit_code(lambda: 1 / 0)
 
 
 def test_summary_says_what_to_type_next(leads, copy):

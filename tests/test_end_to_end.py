@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -29,12 +31,17 @@ def checkout(project_root: Path, root: Path, *changes: tuple[str, str]) -> Path:
     return root
 
 
-def repro(root: Path) -> str:
-    """`dvc repro` as a person types it inside the environment; returns what it printed."""
+def repro(root: Path, *arguments: str) -> str:
+    """`dvc repro ARGUMENTS` as a person types it inside the environment; returns what it printed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro"], cwd=root, env=environment, capture_output=True, text=True, timeout=550
+        [sys.executable, "-m", "dvc", "repro", *arguments],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=550,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
@@ -65,10 +72,25 @@ def test_two_runs_write_the_same_bytes(demo_run, elsewhere):
     assert [name for name in here if here[name] != there[name]] == []
 
 
+def held(root: Path) -> dict[str, int]:
+    """How much the MLflow store holds, read past MLflow itself."""
+    with closing(sqlite3.connect(root / "mlruns" / "mlflow.db")) as store:
+        return {
+            name: store.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("runs", "model_versions")
+        }
+
+
 def test_a_second_repro_runs_nothing_and_makes_no_second_mlflow_run(elsewhere):
     before = {file: file.stat().st_mtime_ns for file in (elsewhere / "data").rglob("*") if file.is_file()}
+    logged = held(elsewhere)
+    # One candidate, one search, its three trials.
+    assert logged == {"runs": 5, "model_versions": 1}
     assert "Running stage" not in repro(elsewhere)
     assert {file: file.stat().st_mtime_ns for file in (elsewhere / "data").rglob("*") if file.is_file()} == before
+    assert held(elsewhere) == logged
+    # Not even where the last stage runs again: the candidate is the same.
+    assert "Running stage 'register'" in repro(elsewhere, "--force", "--single-item", "register")
+    assert held(elsewhere) == logged
 
 
 def test_every_row_of_the_demo_is_accounted_for(demo_run):

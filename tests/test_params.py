@@ -53,6 +53,17 @@ def test_one_fault(changed, old, new, said):
         params.load(changed((old, new)))
 
 
+def test_a_key_that_stands_twice_is_a_fault_with_its_line(changed):
+    with pytest.raises(ParamsError, match=r"line \d+: not valid YAML: the key `seed` stands twice"):
+        params.load(changed(("  seed: 20260101", "  seed: 20260101\n  seed: 7")))
+
+
+def test_an_empty_file_is_told_what_it_lacks(tmp_path):
+    (tmp_path / "params.yaml").write_text("")
+    with pytest.raises(ParamsError, match="holds no keys"):
+        params.load(tmp_path / "params.yaml")
+
+
 def test_a_file_that_is_not_yaml_or_not_there(tmp_path):
     with pytest.raises(ParamsError, match="no such file"):
         params.load(tmp_path / "params.yaml")

@@ -22,9 +22,9 @@ import yaml
 
 from pipeline import params as params_module
 from pipeline.adapters import files, registry
-from pipeline.adapters.tracking import Live, Store, TrialLog, answering, flatten, name_of, open_store, shown
+from pipeline.adapters.tracking import Live, Store, TrialLog, answering, flatten, name_of, open_store
 from pipeline.errors import ArtefactError, RegistryError
-from pipeline.params import Params
+from pipeline.params import LogisticSettings, Params, XGBoostSettings
 from pipeline.paths import STAGES, Artefact, Workspace, catalogue
 
 if TYPE_CHECKING:
@@ -39,8 +39,15 @@ FOLDERS = ("train/members", "calibrate/scorer")
 #: Differs between equal runs, so it cannot name a candidate.
 UNSTABLE = ("validate/docs",)
 
-#: Figures of metrics.json that the run's description shows, in order.
-HEADLINE = ("log_loss", "lift_10", "capture_10", "calibration_error", "auc", "brier", "rows", "leads", "conversions")
+#: Figures of metrics.json that a description shows, in order: how each is written, and a reader's words for it.
+HEADLINE = {
+    "log_loss": ("{:.4f}", "log-loss; lower is better"),
+    "lift_10": ("{:.2f}", "lift in the top tenth: conversions per call, times those of calling in random order"),
+    "capture_10": ("{:.1%}", "capture: share of all conversions that the top tenth holds"),
+    "calibration_error": ("{:.1%}", "calibration error: gap between score and observed conversion, averaged over bins"),
+    "auc": ("{:.3f}", "AUC: how often a converting snapshot stands above one that does not"),
+    "brier": ("{:.4f}", "Brier score; lower is better"),
+}
 
 
 @dataclass(frozen=True)
@@ -96,15 +103,11 @@ def collect(workspace: Workspace, params: Params) -> Candidate:
     Raises:
         ArtefactError: a result is missing, or is not what its stage wrote.
     """
-    manifests = {stage: _manifest(workspace, stage) for stage in STAGES if stage != "register"}
+    results = files.Results(workspace)
+    manifests = {stage: results.manifest(stage) for stage in STAGES if stage != "register"}
     for artefact in [*logged(), catalogue["calibrate/scorer"]]:
-        if artefact.file == "manifest.json":
-            continue
-        path = workspace.path(artefact.name)
-        if not path.exists() or files.sha256(path) != manifests[artefact.stage].get(artefact.file):
-            raise ArtefactError(
-                f"{path} is missing or is not what stage {artefact.stage} wrote; run `dvc repro -f {artefact.stage}`."
-            )
+        if artefact.file != "manifest.json":
+            results.path(artefact.name)
     settings = params.model_dump(mode="json", by_alias=True)
     settings["run"].pop("threads")
     files_of = {
@@ -125,14 +128,6 @@ def collect(workspace: Workspace, params: Params) -> Candidate:
         params=flatten(params.model_dump(mode="json", by_alias=True)),
         metrics=metrics,
     )
-
-
-def _manifest(workspace: Workspace, stage: str) -> dict[str, str]:
-    path = workspace.path(f"{stage}/manifest.json")
-    if not path.is_file():
-        raise ArtefactError(f"{path} is missing; run `dvc repro {stage}` first.")
-    manifest: dict[str, str] = files.read_json(path)
-    return manifest
 
 
 def log(store: Store, candidate: Candidate, decision: Mapping[str, Any]) -> Registration:
@@ -169,10 +164,10 @@ def log(store: Store, candidate: Candidate, decision: Mapping[str, Any]) -> Regi
                 "study": candidate.study,
                 "model_version": str(candidate.metrics["model_version"]),
             }
-            about = f"{decision['letter']}\n\n{_table(candidate)}"
+            about = f"{decision['letter']}\n\n{_measured(candidate)}"
             version, new = registry.register(store, candidate.contract, run_id, tags, about)
     return Registration(
-        store=shown(store.uri) if store.database is None else "mlruns",
+        store=files.shown(store.uri) if store.database is None else "mlruns",
         model=name_of(candidate.contract),
         run_id=run_id,
         new_run=complete is None,
@@ -209,8 +204,8 @@ def _log_run(store: Store, experiment: str, candidate: Candidate, decision: Mapp
             back.mkdir()
             if files.sha256(registry.download(store, run_id, back)) != candidate.scorer:
                 raise RegistryError(
-                    f"the MLflow store {shown(store.uri)} gave back another scorer than it was given; run {run_id} is "
-                    "void."
+                    f"the MLflow store {files.shown(store.uri)} gave back another scorer than it was given; "
+                    f"run {run_id} is void."
                 )
         store.client.set_terminated(run_id, "FINISHED")
         for tag in live.tags:
@@ -253,38 +248,58 @@ def _log_decision(store: Store, run_id: str, candidate: Candidate, decision: Map
 
 
 def describe(candidate: Candidate, decision: Mapping[str, Any]) -> str:
-    """The run's description: verdict, checks and figures, in Markdown."""
-    verdict = "**Passed the gate.**" if decision["passed"] else f"**Refused by the gate.** {decision['letter']}"
-    split = "forward in time" if candidate.split == "time" else "RANDOM: the source has no time axis"
-    checks = "\n".join(
-        f"| {check['name'].replace('_', ' ')} | {_number(check['figure'])} | {_number(check['limit'])} | "
-        f"{'yes' if check['passed'] else '**no**'} | {check['sentence']} |"
-        for check in decision["checks"]
+    """The run's description: verdict, figures and checks, in Markdown. Lists: MLflow draws tables without gaps."""
+    verdict = f"**{'Passed' if decision['passed'] else 'Refused by'} the gate.** {decision['letter']}"
+    # What was not met comes first: it is what a reviewer looks for.
+    checks = sorted(decision["checks"], key=lambda check: bool(check["passed"]))
+    listed = "\n".join(
+        f"- met: {check['sentence']}" if check["passed"] else f"- **NOT met:** {check['sentence']}" for check in checks
     )
     return "\n\n".join(
         [
             verdict,
-            _table(candidate),
-            f"| check | figure | limit | met | in words |\n|---|---:|---:|---|---|\n{checks}",
-            f"Test split: {split}. Trials of the search: `tags.study = '{candidate.study}'`. The scorer is the folder "
-            f"`{registry.SCORER}` (sha256 `{candidate.scorer[:16]}`); results lie in one folder per stage, among them "
-            "the Data Docs (`validate/docs/index.html`) and the figures of `explain` and `evaluate`.",
+            _measured(candidate),
+            f"Checks of the gate:\n\n{listed}",
+            "Where to look: figures in `evaluate` and `explain`, Data Docs in `validate/docs/index.html`, "
+            f"the scorer in `{registry.SCORER}` (sha256 `{candidate.scorer[:16]}`); the trials of its search by the "
+            f"filter `tags.study = '{candidate.study}'`.",
         ]
     )
 
 
-def _table(candidate: Candidate) -> str:
-    figures = {name: candidate.metrics[name] for name in HEADLINE if name in candidate.metrics}
-    return (
-        f"| {' | '.join(name.replace('_', ' ') for name in figures)} |\n|{'---:|' * len(figures)}\n"
-        f"| {' | '.join(_number(value) for value in figures.values())} |"
+def _measured(candidate: Candidate) -> str:
+    """On what a candidate was measured, and its key figures with intervals and its rivals' log-loss, as a list."""
+    metrics = candidate.metrics
+    split = (
+        "newer than all it learned from"
+        if candidate.split == "time"
+        else "parted at RANDOM, since the source has no time axis: these figures are no forecast"
     )
-
-
-def _number(value: object) -> str:
-    if not isinstance(value, int | float):
-        return str(value)
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4f}"
+    tables = {name: pd.read_csv(candidate.workspace.path(f"evaluate/{name}.csv")) for name in ("intervals", "rivals")}
+    ranges = {
+        str(row["metric"]): (float(row["low"]), float(row["high"])) for row in tables["intervals"].to_dict("records")
+    }
+    rivals = tables["rivals"].query("metric == 'log_loss' and system != 'candidate'")
+    lines = []
+    for name, (form, words) in HEADLINE.items():
+        if name in metrics:
+            span = " to ".join(form.format(end) for end in ranges[name]) if name in ranges else "no interval"
+            lines.append(f"- **{form.format(metrics[name])}** ({span}) {words}")
+    beside = ", ".join(
+        f"{str(row['system']).replace('_', ' ')} {float(row['value']):.4f}" for row in rivals.to_dict("records")
+    )
+    counts = f"{metrics['rows']:,} snapshots"
+    if "leads" in metrics and "conversions" in metrics:
+        counts += f" of {metrics['leads']:,} leads, {metrics['conversions']:,} of which convert"
+    level = candidate.params["evaluate.interval_level"]
+    return "\n".join(
+        [
+            f"Measured on {counts}; {split}. In brackets: {level:.0%} intervals.",
+            "",
+            *lines,
+            *([f"- log-loss of its rivals on the same snapshots: {beside}"] if beside else []),
+        ]
+    )
 
 
 def _digest(decision: Mapping[str, Any]) -> str:
@@ -307,10 +322,10 @@ def _datasets(workspace: Workspace) -> list[Any]:
     """The tables that were learned from, by hash; MLflow shows them as the run's data."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    inputs = []
+    inputs, results = [], files.Results(workspace)
     for name in ("validate/leads.parquet", "validate/activities.parquet", "validate/changes.parquet"):
         artefact = catalogue[name]
-        sha256 = _manifest(workspace, artefact.stage)[artefact.file]
+        sha256 = results.manifest(artefact.stage)[artefact.file]
         source = json.dumps({"path": f"data/{name}", "sha256": sha256})
         dataset = Dataset(name=Path(name).stem, digest=sha256[:36], source_type="dvc", source=source)
         inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", "training")]))
@@ -383,13 +398,21 @@ def _sync_trials(store: Store, candidate: Candidate, params: Params) -> int:
         "rounds",
         *(name for name in table if str(name).startswith("log_loss_fold_")),
     }
+    # A column in which the other family has no value is read as fractions: a depth of 3.0 was tried as 3.
+    whole = {
+        name
+        for section in (LogisticSettings, XGBoostSettings)
+        for name, field in section.model_fields.items()
+        if field.annotation is int
+    }
     log = TrialLog(store, candidate.contract)
     log.start(candidate.study, params.tune.model_dump(mode="json"))
     new = 0
     for row in table.to_dict("records"):
         if int(row["trial"]) in log.known:
             continue
-        settings = {str(key): value for key, value in row.items() if key not in results and pd.notna(value)}
+        given = {str(key): value for key, value in row.items() if key not in results and pd.notna(value)}
+        settings = {key: int(value) if key in whole else value for key, value in given.items()}
         log.trial(int(row["trial"]), settings, float(row["log_loss"]), "COMPLETE")
         new += 1
     log.end()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import re
-import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,8 +41,6 @@ with warnings.catch_warnings():
 
 #: Rows that the library holds at once.
 CHUNK = 500_000
-#: Every finite float64 lies between these.
-LARGEST = sys.float_info.max
 
 TABLES = ("leads", "activities", "changes")
 
@@ -150,7 +147,8 @@ def _expectation(one: Declaration) -> Any:
         case "required":
             return gxe.ExpectColumnValuesToNotBeNull(column=one.column, **said)
         case "finite":
-            return gxe.ExpectColumnValuesToBeBetween(column=one.column, min_value=-LARGEST, max_value=LARGEST, **said)
+            largest = checks.LARGEST
+            return gxe.ExpectColumnValuesToBeBetween(column=one.column, min_value=-largest, max_value=largest, **said)
         case "min":
             return gxe.ExpectColumnValuesToBeBetween(column=one.column, min_value=one.limit, **said)
         case "max":
@@ -221,12 +219,12 @@ def _page(name: str, declared: list[Declaration], counts: dict[str, _Count], row
         config = expectation.configuration
         outcome: dict[str, Any] = {"observed_value": one.limit}
         if one.rule != "held_as":
-            present = rows - count.missing
             outcome = {
                 "element_count": rows,
                 "missing_count": count.missing,
                 "unexpected_count": len(count.failing),
-                "unexpected_percent": 100 * len(count.failing) / (present or 1),
+                # Of all rows, as the library's own sentence about it says.
+                "unexpected_percent": 100 * len(count.failing) / (rows or 1),
                 "partial_unexpected_list": [],
             }
         results.append(
@@ -274,32 +272,37 @@ def write_docs(checked: Checked, folder: Path, title: str) -> None:
         bad = checked.failed.loc[checked.failed["table"] == name, ROW].nunique()
         kept = f"{result.statistics['successful_expectations']} of {result.statistics['evaluated_expectations']}"
         link = f'<a href="{name}.html">{name}</a>'
-        rows.append([link, f"{int(mine['rows'].max()):,}", f"{bad:,}", f"{len(mine):,}", kept])
+        total = int(mine["rows"].max())
+        rows.append([link, f"{total:,}", f"{bad:,} ({_share(bad, total)})", kept])
         sections = ValidationResultsPageRenderer().render(result).sections[1:]
         body = "\n".join(
             DefaultJinjaSectionView().render({"section": section.to_json_dict(), "section_loop": {"index": place}})
             for place, section in enumerate(sections, 1)
         )
         intro = (
-            f"<p>{int(mine['rows'].max()):,} rows, {kept} expectations kept by all of them, {bad:,} rows at fault. "
-            '<a href="index.html">All tables</a></p>'
+            f"<p>{total:,} rows; {bad:,} of them break an expectation ({_share(bad, total)}); {kept} expectations are "
+            'kept by every row. <a href="index.html">All tables</a></p>'
         )
-        write_text(folder / f"{name}.html", _html(f"{title}: {name}", intro + _steady(body)))
+        write_text(folder / f"{name}.html", _html(f"Contract {title}: table {name}", intro + _steady(body)))
     broken = checked.summary[checked.summary["failed"] > 0].sort_values("failed", ascending=False, kind="stable")
     faults = [[str(one.table), html.escape(str(one.about)), f"{one.failed:,}"] for one in broken.itertuples()]
     write_text(
         folder / "index.html",
         _html(
-            f"{title}: what the tables must keep",
-            "<p>Every declaration of the contract is an expectation, and a row that breaks one is set aside with its "
-            "reason in <code>data/validate/quarantine.parquet</code>. These pages show counts only, never a row's "
-            "values.</p>"
-            + _html_table(["Table", "Rows", "Rows at fault", "Expectations", "Kept by every row"], rows)
+            f"Contract {title}: which rows can be believed",
+            "<p>Every declaration of the contract is an expectation. A row that breaks one is set aside with its "
+            "reason in <code>data/validate/quarantine.parquet</code>, and so is every activity and change of a lead "
+            "that was set aside. These pages show counts only, never a row's values.</p>"
+            + _html_table(["Table", "Rows", "Rows at fault", "Expectations kept by every row"], rows)
             + "<h2>What was broken</h2>"
             + (_html_table(["Table", "Expectation", "Rows at fault"], faults) if faults else "<p>Nothing.</p>")
             + f"<footer>Rendered by Great Expectations {gx.__version__}.</footer>",
         ),
     )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / (whole or 1):.1%}"
 
 
 _RANDOM_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -324,7 +327,10 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 h5 { font-size: 1rem; margin: 1.6rem 0 .3rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .7rem; border-bottom: 1px solid #d9dee4; }
-th { font-weight: 600; color: #52606d; } th:first-child { width: 4rem; } th:last-child { width: 11rem; }
+th { font-weight: 600; color: #52606d; }
+@media (min-width: 40rem) { th:first-child { width: 4rem; } th:last-child { width: 11rem; } }
+@media (max-width: 40rem) { body { margin: 1rem auto; } th, td { padding: .3rem .35rem; font-size: .85rem; } }
+h1, h5, td:nth-child(2):nth-last-child(2) { overflow-wrap: anywhere; }
 .text-success { color: #18794e; } .text-danger { color: #b42318; font-weight: 600; }
 .fas { font-style: normal; font-weight: 700; } td br { display: none; } td strong { display: block; }
 .fa-check-circle::before { content: "\\2713"; } .fa-times::before { content: "\\2717"; }

@@ -55,6 +55,9 @@ SYSTEMS = {
     "xgboost_default": "XGBoost, defaults",
 }
 
+#: Groups of criteria in the same way.
+GROUPS = {"fit": "Fit: who the lead is", "engagement": "Engagement: what happened since"}
+
 Arguments = ParamSpec("Arguments")
 
 
@@ -108,8 +111,8 @@ def splits(table: pd.DataFrame) -> Figure:
     place = np.arange(len(table))
     axes.barh(place, end - start, left=start, height=0.55, color=[BLUE, ORANGE, "#009E73"][: len(table)])
     labels = [
-        f"{row['split'].capitalize()}: {row['leads']:,} leads\n{row['snapshots']:,} snapshots\n"
-        f"{row['conversions']:,} conversions ({row['conversions'] / max(1, row['snapshots']):.1%})"
+        f"{row['split'].capitalize()}: {row['leads']:,} leads\n{row['snapshots']:,} snapshots,\n"
+        f"{row['conversions']:,} convert ({row['conversions'] / max(1, row['snapshots']):.1%})"
         for row in table.to_dict("records")
     ]
     axes.set_yticks(place, labels)
@@ -146,8 +149,8 @@ def reliability(table: pd.DataFrame, probability: np.ndarray, *, level: float) -
     beyond = bool(np.max(probability) > limit)
     top.plot([0, limit], [0, limit], color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="Score means what it says")
     for holds, colour, marker, text in (
-        (True, BLUE, "o", f"Bin, {level:.0%} interval holds the prediction"),
-        (False, ORANGE, "D", f"Bin, {level:.0%} interval misses it"),
+        (True, BLUE, "o", f"{level:.0%} interval holds the score"),
+        (False, ORANGE, "D", f"{level:.0%} interval misses it"),
     ):
         mine = table[table["holds"] == holds]
         if len(mine):
@@ -162,10 +165,17 @@ def reliability(table: pd.DataFrame, probability: np.ndarray, *, level: float) -
                 markersize=5,
                 label=text,
             )
-    _headline(figure, f"{int(table['holds'].sum())} of {len(table)} bins hold their predicted conversion rate")
+    missed = table[~table["holds"].astype(bool)]
+    less = int((missed["observed"] < missed["predicted"]).sum())
+    strays = [f"{count} {way} often" for count, way in ((less, "less"), (len(missed) - less, "more")) if count]
+    _headline(
+        figure,
+        f"{len(table) - len(missed)} of {len(table)} bins convert as often as their score says"
+        + (f"; {', '.join(strays)}" if strays else ""),
+    )
     top.set_ylabel("Observed conversion")
     # Above the axes: whichever way the bins stray, nothing is hidden.
-    top.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=3)
+    top.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=3, fontsize=9, columnspacing=1.4)
     top.set_ylim(0, limit)
     top.yaxis.set_major_formatter(_percent(limit))
     bottom.hist(
@@ -194,17 +204,20 @@ def lift(table: pd.DataFrame) -> Figure:
     figure = _figure(3.9)
     left, right = figure.subplots(1, 2)
     share = table["share"].to_numpy() * 100
+    # On white, so that no grid line strikes the words through.
+    beside: dict[str, Any] = {"color": GREY, "fontsize": 8.5, "bbox": {"color": "white", "pad": 1}}
     left.plot(share, table["lift"], color=BLUE, marker="o", markersize=4)
     left.axhline(1, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-    left.text(99, 1, "no better than chance", ha="right", va="top", color=GREY, fontsize=8.5)
-    left.set_ylabel("Conversion rate, times that of all leads")
+    left.text(99, 0.95, "called in random order", ha="right", va="top", **beside)
+    left.set_ylabel("Conversion rate, times that of all snapshots")
     left.set_ylim(0, float(np.nanmax([1.0, table["lift"].max()])) * 1.15)
     right.plot(np.r_[0, share], np.r_[0, table["capture"]] * 100, color=BLUE, marker="o", markersize=4)
     right.plot([0, 100], [0, 100], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    right.text(98, 12, "dashed: called in random order", ha="right", va="top", **beside)
     right.set_ylabel("Conversions found (%)")
     right.set_ylim(0, 103)
     for axes, column, text, place in ((left, "lift", "{:.1f}×", (5, 5)), (right, "capture", "{:.0%}", (7, -9))):
-        axes.set_xlabel("Leads called, highest scores first (%)")
+        axes.set_xlabel("Snapshots called, highest scores first (%)")
         axes.set_xlim(0, 102)
         for row in table[table["share"].isin([0.1, 0.2, 0.5])].to_dict("records"):
             y = row[column] * (100 if column == "capture" else 1)
@@ -215,8 +228,8 @@ def lift(table: pd.DataFrame) -> Figure:
     if len(tenth):
         _headline(
             figure,
-            f"The top tenth converts {tenth['lift'].iloc[0]:.1f} times as often and holds "
-            f"{tenth['capture'].iloc[0]:.0%} of all conversions",
+            f"The top tenth by score converts {tenth['lift'].iloc[0]:.1f} times as often as all, and holds "
+            f"{tenth['capture'].iloc[0]:.0%} of the conversions",
         )
     return figure
 
@@ -237,8 +250,8 @@ def rivals(table: pd.DataFrame, *, level: float) -> Figure:
         table[table["metric"] == "log_loss"].set_index("system").loc[systems, "value"].sort_values(kind="stable").index
     )
     for axes, metric, name in (
-        (panels[0], "log_loss", "Log-loss (left is better)"),
-        (panels[1], "lift_10", "Lift in the top tenth (right is better)"),
+        (panels[0], "log_loss", "Log-loss (further left is better)"),
+        (panels[1], "lift_10", "Lift in the top tenth (further right is better)"),
     ):
         rows = table[table["metric"] == metric].set_index("system").loc[order]
         for place, (system, row) in enumerate(rows.iterrows()):
@@ -263,7 +276,7 @@ def rivals(table: pd.DataFrame, *, level: float) -> Figure:
                 fontsize=8.5,
             )
         axes.set_xlabel(name)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axes.margins(x=0.12)
         axes.grid(visible=False, axis="y")
     panels[0].set_yticks(range(len(order)), [SYSTEMS.get(system, str(system)) for system in order])
@@ -271,7 +284,8 @@ def rivals(table: pd.DataFrame, *, level: float) -> Figure:
     rank = ["", "second ", "third ", "fourth ", "fifth "][list(order).index("candidate")]
     _headline(
         figure,
-        f"Candidate: {rank}lowest log-loss of {len(order)} systems on the same rows ({level:.0%} intervals by lead)",
+        f"The candidate has the {rank}lowest log-loss of {len(order)} system{'s' * (len(order) > 1)} "
+        f"(same snapshots, {level:.0%} intervals)",
     )
     return figure
 
@@ -298,11 +312,12 @@ def criteria(table: pd.DataFrame, *, most: int = 20) -> Figure:
     axes.margins(x=0.1)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("Points a criterion adds to or takes from a score, on average")
-    left_out = f"; {len(table) - len(rows)} weaker criteria are not drawn" if len(table) > len(rows) else ""
+    weaker = len(table) - len(rows)
+    left_out = f"; {weaker} weaker {'criterion is' if weaker == 1 else 'criteria are'} not drawn" if weaker else ""
     axes.set_title(f"“{_short(rows['criterion'].iloc[0])}” moves scores most{left_out}")
     groups = [group for group in ("fit", "engagement") if (rows["group"] == group).any()]
     if len(groups) > 1:
-        handles = [Patch(color=colour[group], label=group.capitalize()) for group in groups]
+        handles = [Patch(color=colour[group], label=GROUPS[group]) for group in groups]
         axes.legend(handles=handles, loc="lower right")
     return figure
 
@@ -318,7 +333,7 @@ def waterfall(table: pd.DataFrame, *, reasons: int) -> Figure:
     """
     leads = [rows for _, rows in table.groupby(["lead_id", "as_of"], sort=False)]
     parts = [_merged(rows, reasons) for rows in leads]
-    figure = _figure(0.5 + sum(0.75 + 0.27 * len(part) for part in parts))
+    figure = _figure(0.75 + sum(0.75 + 0.27 * len(part) for part in parts))
     panels = np.atleast_1d(
         figure.subplots(len(parts), 1, sharex=True, height_ratios=[len(part) + 1.5 for part in parts])
     )
@@ -331,8 +346,9 @@ def waterfall(table: pd.DataFrame, *, reasons: int) -> Figure:
         axes.grid(visible=False, axis="y")
         first = rows.iloc[0]
         date = f" on {pd.Timestamp(first['as_of']).date()}" if pd.Timestamp(first["as_of"]).year > 1970 else ""
-        axes.set_title(f"Lead {first['lead_id']}{date} scores {part['points'].iloc[-1]:.1f}")
+        axes.set_title(f"Lead {first['lead_id']}{date} scores {part['points'].iloc[-1]:.1f} of 100")
     panels[-1].set_xlabel("Score (chance of converting, %)")
+    _headline(figure, "The points of all criteria lead from the base to the score and leave nothing over")
     return figure
 
 
@@ -368,8 +384,10 @@ def beeswarm(contributions: pd.DataFrame, values: pd.DataFrame, *, most: int = 1
     axes.set_yticks(range(len(names)), [_short(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("Contribution to the log-odds of converting (0: as the average lead)")
-    axes.set_title(f"What moved {len(contributions):,} sampled scores, feature by feature")
+    axes.set_xlabel("Contribution to the log-odds of converting (left of 0 speaks against, right of 0 for)")
+    axes.set_title(
+        f"“{_short(names[0])}” moves the {len(contributions):,} sampled scores most; one dot is one snapshot"
+    )
     scale = ScalarMappable(Normalize(0, 1), colours)
     bar = figure.colorbar(scale, ax=axes, ticks=[0, 1], shrink=0.6, aspect=30, pad=0.01)
     bar.ax.set_yticklabels(["low", "high"])
@@ -425,7 +443,7 @@ def _merged(rows: pd.DataFrame, reasons: int) -> pd.DataFrame:
     if len(rest) == 1:
         shown, rest = named, named.iloc[:0]
     parts = [
-        base.assign(label="Base (average lead)"),
+        base.assign(label="Base (typical lead)"),
         shown.assign(label=[_short(name) for name in shown["criterion"]]),
     ]
     if len(rest):

@@ -1,10 +1,12 @@
-"""The one atomic writer, its readers, and hashes. A file is either the old one or the new one, never half of either."""
+"""The one atomic writer, its readers, hashes, and the check of what stages wrote. A file is either the old one or the
+new one, never half of either."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -13,22 +15,49 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.errors import ArtefactError
+from pipeline.paths import Workspace, catalogue
+
 #: Rows per row group: tables are written sorted by key in groups, so that later work can go group by group.
 ROW_GROUP = 100_000
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Write through a temporary file in the same folder, flush it to disk, then rename it over `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write through a temporary file in the same folder, flush it to disk, then rename it over `path`.
+
+    A link is written through: what it points to is replaced, the link stays.
+
+    Raises:
+        ArtefactError: `path` is a folder, a device or a pipe, or its folder cannot be written.
+    """
+    target = writable(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def writable(path: Path) -> Path:
+    """The regular file that writing to `path` would replace; its folder is made.
+
+    Raises:
+        ArtefactError: as `write_atomic`.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise ArtefactError(f"{path} is not a file that can be replaced; name a file.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise ArtefactError(f"{path} cannot be written: {fault.strerror}.") from None
+    if not os.access(target.parent, os.W_OK):
+        raise ArtefactError(f"{path} cannot be written: no permission in {target.parent}.")
+    return target
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -74,6 +103,52 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+class Results:
+    """What stages wrote, checked against the manifests that they left; every manifest is read once."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._manifests: dict[str, dict[str, str]] = {}
+
+    def manifest(self, stage: str) -> dict[str, str]:
+        """sha256 of every file and folder that a stage wrote.
+
+        Raises:
+            ArtefactError: the stage has not run to its end.
+        """
+        if stage not in self._manifests:
+            path = self._workspace.path(f"{stage}/manifest.json")
+            if not path.is_file():
+                raise ArtefactError(f"{path} is missing; run `dvc repro {stage}` first.")
+            self._manifests[stage] = read_json(path)
+        return self._manifests[stage]
+
+    def path(self, name: str) -> Path:
+        """Path of the artefact `<stage>/<file>`, verified.
+
+        Raises:
+            ArtefactError: it is missing, or differs from what its stage wrote.
+        """
+        artefact, path = catalogue[name], self._workspace.path(name)
+        expected = self.manifest(artefact.stage).get(artefact.file)
+        if not path.exists() or sha256(path) != expected:
+            raise ArtefactError(
+                f"{path} is missing or is not what stage {artefact.stage} wrote; run `dvc repro -f {artefact.stage}`."
+            )
+        return path
+
+    def table(self, name: str) -> pd.DataFrame:
+        return read_table(self.path(name))
+
+    def json(self, name: str) -> Any:
+        return read_json(self.path(name))
+
+
+def shown(address: str) -> str:
+    """An address without the name and password it may carry."""
+    return re.sub(r"//[^/?#]*@", "//", address)
 
 
 def sha256(path: Path) -> str:

@@ -10,6 +10,8 @@ import importlib
 import json
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +21,7 @@ import yaml
 
 import pipeline.scorer
 from pipeline.adapters import files
+from pipeline.errors import ModelError
 from pipeline.scorer import ScorerError
 from pipeline.scorer.calibration import Calibration, Interval
 from pipeline.scorer.margin import Margin
@@ -112,10 +115,35 @@ def load(folder: Path) -> Any:
     """The scorer of a model folder, run by the code that the folder carries, after its hashes have been verified.
 
     Raises:
-        ScorerError: the folder is incomplete or altered.
+        ModelError: the folder is incomplete, altered or of another format.
     """
-    version = verify(folder)
-    return _module(folder, f"scorer_{version.rsplit('-', 1)[1]}").Scorer.load(folder)
+    try:
+        module = _module(folder, f"scorer_{verify(folder).rsplit('-', 1)[1]}")
+    except ScorerError as error:
+        raise ModelError(str(error)) from None
+    with _spoken(module.ScorerError):
+        return module.Scorer.load(folder)
+
+
+@contextmanager
+def asking(scorer: Any, what: str) -> Iterator[None]:
+    """Around calls of a scorer that `load` gave: what it raises comes as an error of ours, about `what`.
+
+    A scorer run by the code of its folder raises that code's own class, which no other module can name.
+
+    Raises:
+        ModelError: the scorer cannot use what it was given.
+    """
+    with _spoken(sys.modules[type(scorer).__module__].ScorerError, f"{what}: "):
+        yield
+
+
+@contextmanager
+def _spoken(fault: type[Exception], before: str = "") -> Iterator[None]:
+    try:
+        yield
+    except fault as error:
+        raise ModelError(f"{before}{error}") from None
 
 
 def _module(folder: Path, name: str) -> ModuleType:

@@ -8,6 +8,7 @@ would load in place, and leave a file and byte code among the registered ones.
 from __future__ import annotations
 
 import datetime
+import fcntl
 import json
 import os
 import tempfile
@@ -106,7 +107,7 @@ def models(store: Store, contract: str) -> pd.DataFrame:
     for version in versions(store, contract):
         with answering(store.uri):
             figures = store.client.get_run(version.run_id).data.metrics if _lives(store, version.run_id) else {}
-        approval = json.loads(version.tags.get("approval", "{}"))
+        approval = _approval(version) or {}
         rows.append(
             {
                 "version": version.number,
@@ -126,9 +127,10 @@ def models(store: Store, contract: str) -> pd.DataFrame:
 def approve(store: Store, contract: str, version: int | str, by: str, note: str) -> Version:
     """Make a version the champion: the only way the alias `champion` moves.
 
-    Under the store's lock: read the version, its bytes and the present champion, compare, set the alias, read it again,
-    append to `approvals.jsonl` beside the store. The approval also stands in the version's tags, so that a log line
-    lost to a kill between the last two steps is written by the next call.
+    Under the store's lock: read the version, its bytes and the present champion, compare, note the approval in the tag
+    `pending`, set the alias, read it again, turn the note into the tag `approval`, append to `approvals.jsonl` beside
+    the store. A kill before the alias moved leaves a note that counts for nothing; what a later kill left undone is
+    done by the next call.
 
     Raises:
         RegistryError: no such version, it did not pass the gate, its bytes are not those that were registered, `by` is
@@ -138,8 +140,8 @@ def approve(store: Store, contract: str, version: int | str, by: str, note: str)
         raise RegistryError("an approval needs the name of who approves, and name and note are one line each.")
     name = name_of(contract)
     with store.lock():
+        _append(store, champion(store, contract))
         wanted, before = find(store, contract, version), champion(store, contract)
-        _append(store, before)
         if wanted.gate != "passed":
             raise RegistryError(
                 f"version {wanted.number} of {name} did not pass the gate; only one that did can be champion."
@@ -158,7 +160,7 @@ def approve(store: Store, contract: str, version: int | str, by: str, note: str)
         }
         with answering(store.uri):
             text = json.dumps(approval, ensure_ascii=False, sort_keys=True)
-            store.client.set_model_version_tag(name, str(wanted.number), "approval", text)
+            store.client.set_model_version_tag(name, str(wanted.number), "pending", text)
             store.client.set_registered_model_alias(name, CHAMPION, str(wanted.number))
         now = champion(store, contract)
         if now is None or now.number != wanted.number:
@@ -167,7 +169,7 @@ def approve(store: Store, contract: str, version: int | str, by: str, note: str)
                 f"{now.number if now else 'none'}; look at `leads models` and decide again."
             )
         _append(store, now)
-        return now
+        return find(store, contract, wanted.number)
 
 
 def champion(store: Store, contract: str) -> Version | None:
@@ -176,9 +178,12 @@ def champion(store: Store, contract: str) -> Version | None:
 
 
 def approvals(store: Store) -> list[dict[str, Any]]:
-    """The approvals log, oldest first."""
-    path = _log(store)
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line] if path.exists() else []
+    """The approvals log, oldest first, without a last line that a kill left unfinished.
+
+    Raises:
+        RegistryError: another line is no approval.
+    """
+    return _read_log(_log(store))[0]
 
 
 def resolve(store: Store, contract: str, which: str | int) -> tuple[int, Path]:
@@ -191,10 +196,17 @@ def resolve(store: Store, contract: str, which: str | int) -> tuple[int, Path]:
     if not version.scorer:
         raise RegistryError(f"version {version.number} of {name_of(contract)} was not registered by this project.")
     target = store.home / "models" / version.scorer
-    if target.is_dir() and _intact(target, version.scorer):
+    if _intact(target, version.scorer):
         return version.number, target
     target.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
+    with (
+        open(target.parent / ".lock", "w") as lock,
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Another process may have made the copy meanwhile, and be reading it.
+        if _intact(target, version.scorer):
+            return version.number, target
         copy = download(store, version.run_id, Path(temporary))
         if not _intact(copy, version.scorer):
             raise RegistryError(
@@ -220,7 +232,7 @@ def download(store: Store, run_id: str, folder: Path) -> Path:
 
 def _intact(folder: Path, sha256: str) -> bool:
     """Nothing altered, nothing added, byte code included: Python would run it in place of the source."""
-    return files.sha256(folder) == sha256 and not any(folder.rglob("__pycache__"))
+    return folder.is_dir() and files.sha256(folder) == sha256 and not any(folder.rglob("__pycache__"))
 
 
 def _lives(store: Store, run_id: str) -> bool:
@@ -284,14 +296,46 @@ def _log(store: Store) -> Path:
     return store.home / "approvals.jsonl"
 
 
+def _approval(version: Version) -> dict[str, Any] | None:
+    """Who made a version champion, when and why. A note that is pending is an approval once its alias has moved."""
+    pending = version.tags.get("pending") if CHAMPION in version.aliases else None
+    text = pending or version.tags.get("approval")
+    return json.loads(text) if text else None
+
+
 def _append(store: Store, champion: Version | None) -> None:
-    """Append the champion's approval to the log, unless it stands there."""
-    if champion is None or "approval" not in champion.tags:
+    """Finish the champion's approval: its tag, and its line in the log, unless they stand there."""
+    if champion is None or (approval := _approval(champion)) is None:
         return
-    approval = json.loads(champion.tags["approval"])
-    if approval in approvals(store):
+    if text := champion.tags.get("pending"):
+        name, number = str(approval["model"]), str(champion.number)
+        with answering(store.uri):
+            store.client.set_model_version_tag(name, number, "approval", text)
+            store.client.delete_model_version_tag(name, number, "pending")
+    logged, whole = _read_log(_log(store))
+    if approval in logged:
         return
-    with open(_log(store), "a", encoding="utf-8") as file:
-        file.write(json.dumps(approval, ensure_ascii=False, sort_keys=True) + "\n")
+    line = json.dumps(approval, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+    with open(_log(store), "ab") as file:
+        file.truncate(len(whole))
+        file.write(line if whole.endswith(b"\n") or not whole else b"\n" + line)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _read_log(path: Path) -> tuple[list[dict[str, Any]], bytes]:
+    """The approvals in a log, and the bytes that hold them: what follows is a line that a kill left unfinished."""
+    content = path.read_bytes() if path.exists() else b""
+    found = []
+    for number, line in enumerate(lines := content.split(b"\n"), start=1):
+        try:
+            if line.strip():
+                found.append(json.loads(line))
+        except ValueError:
+            if number == len(lines):
+                return found, content[: len(content) - len(line)]
+            raise RegistryError(
+                f"{path}, line {number}: is not an approval. Correct the line, or move the file away: the next "
+                "approval begins a new one."
+            ) from None
+    return found, content

@@ -153,7 +153,7 @@ def fetch(workspace: Workspace, file: File, *, max_bytes: int, log: Callable[[st
         SourceError: missing, outside `data/raw/`, too large, of another hash, or not to be had.
     """
     if file.url is not None:
-        path, label = _downloaded(workspace, file, max_bytes=max_bytes, log=log), file.url
+        path, label = _downloaded(workspace, file, max_bytes=max_bytes, log=log), files.shown(file.url)
     else:
         assert file.path is not None, "a file has a path or a url"
         path, label = _found(workspace, file), f"data/raw/{file.path}"
@@ -211,7 +211,7 @@ def _checked(path: Path, label: str, expected: str | None, max_bytes: int) -> st
 def _downloaded(workspace: Workspace, file: File, *, max_bytes: int, log: Callable[[str], None] | None) -> Path:
     """The file of a URL in the cache, downloaded where it is not there; nothing is kept unless its hash is right."""
     assert file.url is not None and file.sha256 is not None, "a url comes with a hash"
-    url, target = file.url, workspace.raw / ".cache" / file.sha256
+    url, label, target = file.url, files.shown(file.url), workspace.raw / ".cache" / file.sha256
     if target.is_file() and files.sha256(target) == file.sha256:
         return target
 
@@ -224,28 +224,33 @@ def _downloaded(workspace: Workspace, file: File, *, max_bytes: int, log: Callab
                 while block := answer.read(2**20):
                     size += len(block)
                     if size > max_bytes:
-                        raise SourceError(_too_large(url, size, max_bytes))
+                        raise SourceError(_too_large(label, size, max_bytes))
                     digest.update(block)
                     out.write(block)
                     bar.update(len(block))
         if expected is not None and size != expected:
-            raise SourceError(f"{url}: the download ended after {size} of {expected} bytes; try again.")
+            raise SourceError(f"{label}: the download ended after {size} of {expected} bytes; try again.")
         if digest.hexdigest() != file.sha256:
             raise SourceError(
-                f"{url}: sha256 of the download is {digest.hexdigest()}, the contract expects {file.sha256}. Check the "
-                "address; if the new content is meant, state its hash in the contract."
+                f"{label}: sha256 of the download is {digest.hexdigest()}, the contract expects {file.sha256}. Check "
+                "the address; if the new content is meant, state its hash in the contract."
             )
 
+    if label != url:
+        raise SourceError(
+            f"{label}: names and passwords in an address are not sent. Fetch the file yourself, put it below data/raw/ "
+            "and name it as `path`."
+        )
     if log is not None:
-        log(f"downloading {url}")
+        log(f"downloading {label}")
     try:
         files.write_atomic(target, copy)
     except urllib.error.HTTPError as fault:
         fault.close()
-        raise SourceError(f"{url}: the server answered {fault.code} {fault.reason}.") from None
+        raise SourceError(f"{label}: the server answered {fault.code} {fault.reason}.") from None
     except (OSError, HTTPException, ValueError) as fault:
         cause = getattr(fault, "reason", None) or fault
-        raise SourceError(f"{url}: cannot be downloaded ({cause}).") from None
+        raise SourceError(f"{label}: cannot be downloaded ({cause}).") from None
     return target
 
 

@@ -39,18 +39,15 @@ class Stage:
         self.folder_path = workspace.stage(name)
         self._staging = self.folder_path / ".new"
         self._written: list[str] = []
-        self._manifests: dict[str, dict[str, str]] = {}
+        self._inputs = files.Results(workspace)
 
     # Inputs
 
     def table(self, name: str) -> pd.DataFrame:
-        return files.read_table(self.path(name))
-
-    def csv(self, name: str) -> pd.DataFrame:
-        return pd.read_csv(self.path(name))
+        return self._inputs.table(name)
 
     def json(self, name: str) -> Any:
-        return files.read_json(self.path(name))
+        return self._inputs.json(name)
 
     def path(self, name: str) -> Path:
         """Path of an input file or folder, verified.
@@ -58,19 +55,7 @@ class Stage:
         Raises:
             ArtefactError: it is missing, or differs from what its stage wrote.
         """
-        artefact = catalogue[name]
-        path = self.workspace.path(name)
-        manifest = self._manifests.get(artefact.stage)
-        if manifest is None:
-            source = self.workspace.path(f"{artefact.stage}/manifest.json")
-            if not source.is_file():
-                raise ArtefactError(f"{source} is missing; run `dvc repro {artefact.stage}` first.")
-            manifest = self._manifests[artefact.stage] = files.read_json(source)
-        if not path.exists() or files.sha256(path) != manifest.get(artefact.file):
-            raise ArtefactError(
-                f"{path} is missing or is not what stage {artefact.stage} wrote; run `dvc repro -f {artefact.stage}`."
-            )
-        return path
+        return self._inputs.path(name)
 
     # Outputs
 

@@ -21,10 +21,10 @@ from pipeline.paths import Workspace
 CODE = ("scorer/features.py", "scorer/margin.py", "scorer/calibration.py", "scoring/fit.py", "scoring/search.py")
 
 
-def inputs_hash(snapshots: Path, params: Tune, seed: int) -> str:
-    """Hash of the train snapshots' file, the settings, the seed, the libraries, and the code that fits and judges."""
+def inputs_hash(inputs: list[Path], params: Tune, seed: int) -> str:
+    """Hash of the input files, the settings, the seed, the libraries, and the code that fits and judges."""
     parts = {
-        "snapshots": files.sha256(snapshots),
+        "inputs": [files.sha256(path) for path in inputs],
         "params": params.model_dump(mode="json"),
         "seed": seed,
         "libraries": {name: metadata.version(name) for name in ("numpy", "optuna", "scikit-learn", "xgboost")},

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from pipeline.adapters import batch, files, model_folder, registry, tracking
 from pipeline.errors import ArtefactError
 from pipeline.params import Params
@@ -21,14 +23,15 @@ def summarize(workspace: Workspace, params: Params) -> str:
     Open leads are ranked by this run's own scorer, registered or not.
 
     Raises:
-        ArtefactError: the pipeline has not run to its end.
+        ArtefactError: the pipeline has not run to its end, or its results were changed.
     """
     decision_file = workspace.path("register/decision.json")
     if not decision_file.is_file():
         raise ArtefactError(f"{decision_file} is missing; run `dvc repro` first.")
-    decision = files.read_json(decision_file)
-    registration = files.read_json(workspace.path("register/registration.json"))
-    metrics = files.read_json(workspace.path("evaluate/metrics.json"))
+    results = files.Results(workspace)
+    decision = results.json("register/decision.json")
+    registration = results.json("register/registration.json")
+    metrics = results.json("evaluate/metrics.json")
     version = registration["version"]
     lines = ["", f"Lead scoring for {params.run.contract}", ""]
     if decision["passed"]:
@@ -36,12 +39,20 @@ def summarize(workspace: Workspace, params: Params) -> str:
         lines.append(f"Decision           passed: version {version} of {model} is registered, alias challenger")
     else:
         lines.append(f"Decision           refused, nothing registered. {decision['letter']}")
-    split = "newest leads" if metrics["split"] == "time" else "RANDOM split, no time axis: not a forecast"
+    split = "newest leads" if metrics["split"] == "time" else "leads parted at RANDOM, no time axis: not a forecast"
+    horizon = results.json("ingest/contract.json")["contract"]["outcome"]["horizon_days"]
+    within = f" within {horizon} days" if horizon else ""
+    ranges = pd.read_csv(results.path("evaluate/intervals.csv")).set_index("metric")
+    level = f"{params.evaluate.interval_level:.0%} interval"
+    lift, error = ranges.loc["lift_10"], 100 * ranges.loc["calibration_error"]
     lines += [
-        f"Test window        {metrics['rows']:,} looks at {metrics['leads']:,} leads, "
-        f"{metrics['conversions']:,} conversions ({split})",
-        f"Lift, top tenth    {metrics['lift_10']:.2f} times the conversions of calling at random",
-        f"Calibration error  {100 * metrics['calibration_error']:.1f} points between score and conversions, on average",
+        f"Test window        {metrics['rows']:,} snapshots of {metrics['leads']:,} leads, "
+        f"{metrics['conversions']:,} convert{within} ({split})",
+        f"Lift, top tenth    {lift['value']:.2f} times the conversions of calling at random "
+        f"({level} {lift['low']:.2f} to {lift['high']:.2f})",
+        f"Calibration error  {error['value']:.1f} points between score and conversions, on average "
+        f"({level} {error['low']:.1f} to {error['high']:.1f})",
+        f"                   {metrics['bins_hold_share']:.0%} of the score bins agree with what happened",
         "",
         *_ranking(workspace, params),
         "",
@@ -62,8 +73,9 @@ def _ranking(workspace: Workspace, params: Params) -> list[str]:
     return [
         f"Call first         of {result.scored:,} open leads as of {top['as_of'].iloc[0]:%Y-%m-%d}; all: {RANKING}",
         *(
-            f"  {row.lead_id:<{width}}  score {row.score:5.1f}  tier {row.tier}  {batch.in_words(row.reasons, 1)}"
-            for row in top.itertuples()
+            f"  {row['lead_id']:<{width}}  score {row['score']:5.1f} ({100 * row['interval_low']:.1f} to "
+            f"{100 * row['interval_high']:.1f})  tier {row['tier']}  {batch.in_words(row['reasons'], 1)}"
+            for row in top.to_dict("records")
         ),
     ]
 

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.adapters import files
 from pipeline.errors import RegistryError
 from pipeline.paths import Workspace
 
@@ -68,7 +69,7 @@ class Store:
         if known is None:
             # A server chooses the place itself.
             place = None if _is_server(self.uri) else str(self.home / "artifacts" / name)
-            return str(self.client.create_experiment(name, artifact_location=place))
+            return str(self.client.create_experiment(name, artifact_location=place, tags=_about_experiment(contract)))
         if known.lifecycle_stage == "deleted":
             self.client.restore_experiment(known.experiment_id)
         return str(known.experiment_id)
@@ -117,17 +118,25 @@ def answering(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, RequestException, SQLAlchemyError, sqlite3.Error) as fault:
         text = " ".join(str(fault).split())[:300]
-        raise RegistryError(f"the MLflow store {shown(uri)} answered: {text}") from fault
+        raise RegistryError(f"the MLflow store {files.shown(uri)} answered: {text}") from fault
+
+
+def _about_experiment(contract: str) -> dict[str, str]:
+    """Tags that tell the UI what is in it: a description, and that models are trained here, not agents watched."""
+    return {
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.note.content": (
+            f"Lead scores for the contract `{contract}`. A run `candidate ...` holds everything about one scorer: "
+            "figures with intervals, rivals, reasons, the gate's decision. A run `search ...` holds its trials, nested "
+            "below it. Candidate and search share the tag `study`. Only candidates: `tags.kind = 'candidate'`."
+        ),
+        "contract": contract,
+    }
 
 
 def name_of(contract: str) -> str:
     """Name of a contract's experiment and of its registered model."""
     return f"lead-scoring-{contract}"
-
-
-def shown(uri: str) -> str:
-    """A store's address without the password it may carry."""
-    return re.sub(r"//[^/@]*@", "//", uri)
 
 
 def open_store(workspace: Workspace) -> Store:
@@ -168,7 +177,7 @@ def _is_server(uri: str) -> bool:
 def _reach(uri: str) -> None:
     """Fail in seconds where nothing listens; MLflow itself would try again for minutes."""
     try:
-        urllib.request.urlopen(f"{shown(uri).rstrip('/')}/health", timeout=10).close()
+        urllib.request.urlopen(f"{files.shown(uri).rstrip('/')}/health", timeout=10).close()
     except urllib.error.HTTPError:
         return
     except (urllib.error.URLError, TimeoutError, OSError) as fault:
@@ -176,8 +185,8 @@ def _reach(uri: str) -> None:
         if isinstance(reason, ssl.SSLError):
             return
         raise RegistryError(
-            f"MLFLOW_TRACKING_URI names {shown(uri)}, and no MLflow server answers there ({reason}). Start it, correct "
-            "the address, or unset the variable to use mlruns/."
+            f"MLFLOW_TRACKING_URI names {files.shown(uri)}, and no MLflow server answers there ({reason}). Start it, "
+            "correct the address, or unset the variable to use mlruns/."
         ) from None
 
 
@@ -322,7 +331,18 @@ class TrialLog:
             if found:
                 self._parent = found[-1].info.run_id
             else:
-                tags = {"kind": "study", "contract": self._contract, "study": study, **self._live.tags}
+                about = (
+                    "The search for settings: its trials are nested below. Each is judged forward in time inside the "
+                    "train window by log-loss; lower is better. `best_log_loss` is the best so far, by trial. The "
+                    f"candidate made with it: `tags.kind = 'candidate' and tags.study = '{study}'`."
+                )
+                tags = {
+                    "kind": "study",
+                    "contract": self._contract,
+                    "study": study,
+                    "mlflow.note.content": about,
+                    **self._live.tags,
+                }
                 run = client.create_run(self._experiment, run_name=f"search {study[:8]}", tags=tags)
                 self._parent = run.info.run_id
                 self._store.log(self._parent, params=flatten(params))

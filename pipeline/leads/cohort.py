@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipeline.errors import NotEnoughData
 from pipeline.leads.contract import CONVERTED, CONVERTED_AT, CREATED_AT, LEAD_KEY, LOST_AT, ROW, Contract
+from pipeline.leads.specification import ages
 from pipeline.params import Featurize
 
 DAY = pd.Timedelta(days=1)
@@ -80,7 +81,7 @@ def draw(leads: pd.DataFrame, contract: Contract, newest: pd.Timestamp, params: 
     position = positions(leads, contract.time.kind, seed)
     dated = contract.outcome.kind == "dates"
     if dated:
-        found = pairs(leads, params.ages_days if contract.activities else [1], newest)
+        found = pairs(leads, ages(contract, params), newest)
     else:
         found = leads[[LEAD_KEY, CREATED_AT]].assign(as_of=leads[CREATED_AT], open=True)
         found = found.sort_values([LEAD_KEY, "as_of"], ignore_index=True)
@@ -103,7 +104,9 @@ def draw(leads: pd.DataFrame, contract: Contract, newest: pd.Timestamp, params: 
     cuts = [0, round(n * params.train_share), round(n * (params.train_share + params.calibrate_share)), n]
     if contract.time.kind == "column":
         times = leads[CREATED_AT].to_numpy()[np.argsort(position.to_numpy())]
-        edges: list[Any] = [pd.Timestamp(times[cut]) for cut in cuts[:-1]] + [newest]
+        # Windows are half-open: where leads are decided at once, the newest of them still belongs to the last window.
+        last = newest if dated else newest + pd.Timedelta(microseconds=1)
+        edges: list[Any] = [pd.Timestamp(times[cut]) for cut in cuts[:-1]] + [last]
         axis = found[CREATED_AT]
         found["split"] = np.select([axis < edges[1], axis < edges[2]], SPLITS[:2], SPLITS[2])
         end = found["split"].map(dict(zip(SPLITS, edges[1:], strict=True)))

@@ -131,7 +131,8 @@ class Column(Part):
 
     `known_at`: `creation` (fixed from the start), `over_time` (changes; usable only with a changes table that records
     it), `outcome` (filled in with or after it), `unknown`. Only `feature` columns known at creation, or over time with
-    their changes, enter the model.
+    their changes, enter the model. A row whose `category` or `text` looks like an e-mail address or a phone number is
+    refused at ingest, unless the value is among `values`; only `personal` and `identifier` columns may hold such.
     """
 
     role: Role
@@ -190,7 +191,10 @@ class Activities(Part):
 
 
 class Changes(Part):
-    """Changes of lead columns: which column, when recorded, from which value to which."""
+    """Changes of lead columns: which column, when recorded, from which value to which.
+
+    A change of a column that `columns` does not name is refused at ingest.
+    """
 
     lead: Name
     column: Name

@@ -239,7 +239,7 @@ def _promise(spec: dict[str, Any], rule: str) -> str:
     said = {
         "required": "is filled in",
         "type": "is true or false" if spec["type"] == "boolean" else "is a number",
-        "finite": "is finite",
+        "finite": f"is finite, and not beyond {checks.LARGEST:.1e}",
         "whole": "is a whole number",
         "min": f"is at least {checks.plain(spec['min'])}",
         "max": f"is at most {checks.plain(spec['max'])}",

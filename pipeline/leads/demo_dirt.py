@@ -3,7 +3,7 @@
 Dirt is only ever added: a dirty lead is a damaged copy of a good one under a key of its own, with copies of some of its
 activities; the good rows keep every cell. Each kind breaks one declaration of `data/contracts/demo.yaml` (a type, a
 required or unique column, a range, a closed list, an order of times, a reference) and no other. Some damage puts an
-e-mail address or a phone number where none belongs.
+e-mail address or a phone number where none belongs; such rows stop at `ingest`, as personal columns do.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ KINDS: dict[str, tuple[str, str]] = {
     "lost_before_created": ("leads", "lost_at is not before created_at"),
     "converted_and_lost": ("leads", "lost_at does not stand with converted_at"),
     "country_unknown": ("leads", "country is one of a closed list"),
-    "email_in_industry": ("leads", "industry is one of a closed list"),
-    "phone_in_region": ("leads", "region is one of a closed list"),
+    "email_in_industry": ("leads", "industry is one of a closed list, and no e-mail address"),
+    "phone_in_region": ("leads", "region is one of a closed list, and no phone number"),
     "budget_not_yes_or_no": ("leads", "budget_confirmed is a boolean"),
     "activity_of_dirty_lead": ("activities", "its lead is quarantined"),
     "activity_of_unknown_lead": ("activities", "lead_id refers to a lead"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.leads.contract import CREATED_AT, LEAD_KEY, Resolved, fact_name
+from pipeline.errors import ContractError
+from pipeline.leads.contract import CREATED_AT, LEAD_KEY, Contract, Resolved, fact_name
 from pipeline.leads.declarations import column_spec
 from pipeline.params import Featurize
-from pipeline.scorer.features import feature_list
+from pipeline.scorer.features import LEAD_AGE, OVERALL, feature_list
+from pipeline.scorer.reasons import LEVEL
 
 FORMAT = 1
 
@@ -21,13 +23,16 @@ def specify(resolved: Resolved, params: Featurize) -> dict[str, Any]:
 
     `names`: source name -> name the scorer uses. `facts`: derived from personal columns. `profile`: lead columns that
     are features. `checks`: what a row must keep to be scored, as at validation. `tracked`: source columns with
-    changes.
-    `kinds`: activity kinds. `aged`: whether age is a feature (there is a horizon and more than one look at a lead).
+    changes. `kinds`: activity kinds. `aged`: whether age is a feature. `max_age_days`: the oldest age looked at in
+    training, none where outcomes are decided at once.
     """
     contract = resolved.contract
+    file = contract.source.leads
+    words = file.missing if file is not None else [""]
     declared = {
         resolved.names[source]: {key: value for key, value in column_spec(resolved, source).items() if key not in CROSS}
-        for source in contract.columns
+        | {"missing": [*words, *column.missing]}
+        for source, column in contract.columns.items()
         if source in resolved.features
     }
     profile = []
@@ -43,12 +48,12 @@ def specify(resolved: Resolved, params: Featurize) -> dict[str, Any]:
                 "group": group,
                 "tracked": column in resolved.tracked,
                 "declared": declared.get(name, {"name": name, "type": "boolean"}),
-                "may_be_missing": True,
             }
         )
     kinds = contract.activities.kinds if contract.activities else {}
-    aged = contract.activities is not None
-    return {
+    looked_at_ages = contract.activities is not None
+    created = contract.columns.get(contract.time.column or "")
+    spec = {
         "format": FORMAT,
         "contract": contract.name,
         "horizon_days": contract.outcome.horizon_days,
@@ -69,16 +74,39 @@ def specify(resolved: Resolved, params: Featurize) -> dict[str, Any]:
             {"name": name, "criterion": kind.criterion or name, "group": kind.group} for name, kind in kinds.items()
         ],
         "windows_days": list(params.windows_days),
-        "aged": aged,
-        "max_age_days": max(params.ages_days),
+        "aged": looked_at_ages,
+        "max_age_days": max(ages(contract, params), default=None),
+        "created_format": created.format if created is not None else None,
     }
+    _check_names(contract.name, spec)
+    return spec
 
 
-def with_missing(spec: dict[str, Any], missing: set[str]) -> dict[str, Any]:
-    """The specification with `may_be_missing` as seen in training; `missing` names the features that had gaps there."""
-    return spec | {"profile": [column | {"may_be_missing": column["name"] in missing} for column in spec["profile"]]}
+def ages(contract: Contract, params: Featurize) -> list[int]:
+    """Ages in days at which a lead is looked at: all of them where activities come in between, the first where only the
+    profile is known, none where the outcome is decided at once."""
+    if contract.outcome.kind == "flag":
+        return []
+    return params.ages_days if contract.activities is not None else params.ages_days[:1]
 
 
-def names(spec: dict[str, Any]) -> list[str]:
-    """Feature names in order."""
-    return [feature["name"] for feature in feature_list(spec)]
+def _check_names(contract: str, spec: dict[str, Any]) -> None:
+    """Two features of one name would overwrite each other; a reserved criterion would be credited with others' points.
+
+    Raises:
+        ContractError: names every clash.
+    """
+    made = feature_list(spec)
+    names = [feature["name"] for feature in made]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    own = {part["criterion"] for part in (*spec["profile"], *spec["kinds"])}
+    reserved = sorted(own & {LEVEL, LEAD_AGE, OVERALL})
+    if twice or reserved:
+        raise ContractError(
+            f"contract {contract}: "
+            + "; ".join(
+                [f"column and kind names make the feature {name} twice" for name in twice]
+                + [f"criterion `{name}` is the pipeline's own" for name in reserved]
+            )
+            + ". Rename them."
+        )

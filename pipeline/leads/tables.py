@@ -2,7 +2,8 @@
 
 Every cell arrives as text, so that nothing is guessed: a phone number stays text, a country `NA` stays a country. A
 cell that its column's type cannot hold refuses the row, with a reason that names the column and never the value.
-Personal columns end here: what is kept of them are facts.
+Personal data ends here. What is kept of personal columns are facts; a row that holds an e-mail address or a phone
+number in another column's text is refused, and so is a change of a column that the contract does not name.
 
 A table of text is a DataFrame of strings (missing is NaN) whose index is the 1-based row of the source.
 """
@@ -10,6 +11,8 @@ A table of text is a DataFrame of strings (missing is NaN) whose index is the 1-
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
@@ -31,7 +34,8 @@ from pipeline.leads.contract import (
     Resolved,
     fact_name,
 )
-from pipeline.scorer import facts
+from pipeline.params import NewestMoment
+from pipeline.scorer import checks, facts
 
 TABLES = ("leads", "activities", "changes")
 AS_OF = "as_of"
@@ -41,7 +45,15 @@ TIME: Final = "datetime64[us]"
 NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
 ISO_TIME = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_CLOCK})?"
-BOOLEANS = {"true": 1.0, "1": 1.0, "yes": 1.0, "false": 0.0, "0": 0.0, "no": 0.0}
+
+#: What gives a person away within a text. A phone number begins with + or 00 and a country code and has 8 to 15 digits,
+#: so that no plain number, amount, date or code is taken for one; numbers in a national form are not found.
+PERSONAL: Final = {
+    "an e-mail address": re.compile(r"[^\s@]@(?:[^\s@.,;:<>()]+\.)+[^\W\d_]{2,}"),
+    "a phone number": re.compile(
+        r"(?:(?<![\w+])\+\(?|(?<![\w+.,:/-])00)[1-9](?:[\s().\-\u2010-\u2015/]{0,3}\d){7,14}(?!\d)"
+    ),
+}
 
 #: Beyond this a float64 no longer tells neighbouring whole numbers apart.
 LARGEST_WHOLE = 2.0**53
@@ -134,6 +146,9 @@ def type_leads(
         if name in cells:
             texts[name] = _text(cells[name], [*common, *column.missing])
             typed[name] = _typed(texts[name], column, name, faults)
+            # What is scored is not kept: there such a value is one that training has not seen, and is flagged as that.
+            if not scoring:
+                _nobody_in(texts[name], column, name, faults)
         else:
             texts[name] = _text(pd.Series(np.nan, index=cells.index, dtype="str"), [])
             typed[name] = _typed(texts[name], column, name, _Faults(cells))
@@ -179,6 +194,7 @@ def type_activities(cells: pd.DataFrame, resolved: Resolved) -> Typed:
     common = _missing_words(resolved.contract.source.activities)
     faults = _Faults(cells)
     text = {name: _text(cells[name], common) for name in _named(resolved, "activities")}
+    _impersonal(text[declared.kind], declared.kind, faults, declared.kinds)
     out = {
         ROW: pd.Series(cells.index, index=cells.index, dtype="int64"),
         "activity_id": _row_keys(cells.index) if declared.key is None else text[declared.key],
@@ -193,9 +209,9 @@ def type_activities(cells: pd.DataFrame, resolved: Resolved) -> Typed:
 def type_changes(cells: pd.DataFrame, resolved: Resolved) -> Typed:
     """Type changes: `row`, `lead_id`, `column` (a tracked source column), `recorded_at`, `old_value`, `new_value`.
 
-    Values stay text, but must be what their column can hold. Changes of columns that the contract knows and does not
-    track are set aside and counted, so that personal values go no further; those of unknown columns stay, for
-    validation to judge.
+    Values stay text, but must be what their column can hold. Personal values go no further: changes of columns that the
+    contract names and does not track are set aside and counted; those of a column that it does not name, or of none,
+    are refused, since nobody can say what their values are.
     """
     contract = resolved.contract
     declared = contract.changes
@@ -207,6 +223,8 @@ def type_changes(cells: pd.DataFrame, resolved: Resolved) -> Typed:
     cells, column = cells[~aside], column[~aside]
 
     faults = _Faults(cells)
+    faults.add(column.isna(), "column is missing")
+    faults.add(column.notna() & ~column.isin(resolved.tracked), "column is not among those whose changes are kept")
     out = {
         ROW: pd.Series(cells.index, index=cells.index, dtype="int64"),
         LEAD_KEY: _text(cells[declared.lead], common),
@@ -219,6 +237,7 @@ def type_changes(cells: pd.DataFrame, resolved: Resolved) -> Typed:
             mine = column == name
             value = value.mask(mine & value.isin(contract.columns[name].missing))
             _typed(value.where(mine), contract.columns[name], source, faults)
+            _nobody_in(value.where(mine), contract.columns[name], source, faults)
         out[target] = value
     return _parted(out, faults, set_aside=int(aside.sum()))
 
@@ -236,12 +255,13 @@ class Newest:
     """The newest recorded moment of a source that does not state it, proof against single wrong dates.
 
     One lead dated 2204 must not mature every snapshot. Moments are counted by day; the newest is the last one that lies
-    within `SLACK_DAYS`, or a tenth of the history, of the day by which 99 % of all moments have passed.
+    within `slack_days`, or `slack_share` of the history, of the day by which all but `outlier_share` of the moments
+    have passed. The history is what lies between the outermost `outlier_share` of the moments at either end.
     """
 
-    SLACK_DAYS: ClassVar[int] = 90
     COLUMNS: ClassVar[tuple[str, ...]] = ("recorded_at", CREATED_AT, CONVERTED_AT, LOST_AT)
 
+    params: NewestMoment
     days: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, table: pd.DataFrame) -> None:
@@ -261,8 +281,9 @@ class Newest:
             return None, 0
         days = np.array(sorted(self.days))
         passed = np.cumsum([self.days[int(day)][0] for day in days])
-        first, last = (int(days[np.searchsorted(passed, share * passed[-1])]) for share in (0.01, 0.99))
-        limit = last + max(self.SLACK_DAYS, (last - first) // 10)
+        ends = (self.params.outlier_share, 1 - self.params.outlier_share)
+        first, last = (int(days[np.searchsorted(passed, share * passed[-1])]) for share in ends)
+        limit = last + max(self.params.slack_days, int(self.params.slack_share * (last - first)))
         plausible = days[days <= limit]
         newest = pd.Timestamp(np.datetime64(self.days[int(plausible[-1])][1], "us"))
         return newest, int(passed[-1] - passed[len(plausible) - 1])
@@ -302,6 +323,20 @@ def _typed(text: pd.Series, column: Column, name: str, faults: _Faults) -> pd.Se
     return text
 
 
+def _nobody_in(text: pd.Series, column: Column, name: str, faults: _Faults) -> None:
+    """Refuse cells of words that name a person. Identifiers are taken as they are: they may look like anything."""
+    if column.role not in ("identifier", "personal") and column.type in ("category", "text"):
+        _impersonal(text, name, faults, column.values or ())
+
+
+def _impersonal(text: pd.Series, name: str, faults: _Faults, declared: Collection[str]) -> None:
+    """Refuse cells that look like personal data, but for words that the contract itself holds."""
+    words = [word for word in text.dropna().unique() if word not in declared]
+    for what, pattern in PERSONAL.items():
+        if found := [word for word in words if pattern.search(word)]:
+            faults.add(text.isin(found), f"column `{name}` holds what looks like {what}")
+
+
 def _number(text: pd.Series, name: str, faults: _Faults, *, whole: bool) -> pd.Series:
     given = text.notna()
     stripped = text.str.strip()
@@ -318,8 +353,8 @@ def _number(text: pd.Series, name: str, faults: _Faults, *, whole: bool) -> pd.S
 
 
 def _boolean(text: pd.Series, name: str, faults: _Faults) -> pd.Series:
-    value = text.str.strip().str.lower().map(BOOLEANS).astype("float64")
-    faults.add(text.notna() & value.isna(), f"column `{name}` is not true or false (or yes, no, 1, 0)")
+    value, neither = checks.booleans(text)
+    faults.add(neither, f"column `{name}` is not true or false (or yes, no, 1, 0)")
     return value
 
 
@@ -344,8 +379,9 @@ def _flag(texts: dict[str, pd.Series], resolved: Resolved, faults: _Faults, *, o
     assert outcome.column is not None and outcome.positive is not None, "a flag names both"
     column, text = resolved.contract.columns[outcome.column], texts[outcome.column]
     if column.type == "boolean":
-        value = text.str.strip().str.lower().map(BOOLEANS).astype("float64")
-        value = (value == BOOLEANS.get(outcome.positive.lower())).astype("float64").where(value.notna())
+        value, _ = checks.booleans(text)
+        positive, _ = checks.booleans(pd.Series([outcome.positive], dtype="str"))
+        value = (value == positive.item()).astype("float64").where(value.notna())
     else:
         value = (text == outcome.positive).astype("float64").where(text.notna())
         if column.values is not None:

@@ -20,6 +20,9 @@ import pandas as pd
 #: Rules of one column in the order they are judged.
 RULES = ("required", "type", "finite", "whole", "min", "max", "values", "not_before", "not_with")
 
+#: No number of a row may be larger, either side of zero: scores are computed in single precision.
+LARGEST = float(np.finfo(np.float32).max)
+
 TRUE_WORDS = ("true", "1", "1.0", "yes")
 FALSE_WORDS = ("false", "0", "0.0", "no")
 
@@ -32,7 +35,7 @@ def words(column: Mapping[str, Any], rule: str) -> str:
     said = {
         "required": "is missing",
         "type": _NOT_OF_TYPE.get(column["type"], "is not a number"),
-        "finite": "is infinite",
+        "finite": f"is infinite or beyond {LARGEST:.1e}",
         "whole": "is not a whole number",
         "min": f"is below {plain(column.get('min'))}",
         "max": f"is above {plain(column.get('max'))}",
@@ -119,7 +122,7 @@ def faults(rows: pd.DataFrame, column: Mapping[str, Any]) -> dict[str, pd.Series
     if kind in ("number", "integer"):
         number, unread = numbers(values.mask(missing))
         found["type"] = unread
-        found["finite"] = pd.Series(np.isinf(number.to_numpy()), index=rows.index)
+        found["finite"] = number.abs() > LARGEST
         if kind == "integer":
             found["whole"] = broken_whole(number)
         if column.get("min") is not None:

@@ -13,8 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from . import checks
+from .cleaning import clean
+
 DAY_US = 86_400_000_000
-TRUE_WORDS = {"true": 1.0, "1": 1.0, "yes": 1.0, "1.0": 1.0, "false": 0.0, "0": 0.0, "no": 0.0, "0.0": 0.0}
+
+#: Criteria of features that belong to no column or kind.
+LEAD_AGE, OVERALL = "Lead age", "Overall activity"
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def feature_list(spec: dict[str, Any]) -> list[dict[str, str]]:
             add(f"n_changes_{column['name']}", column["criterion"], column["group"])
             add(f"days_since_change_{column['name']}", column["criterion"], column["group"])
     if spec["aged"]:
-        add("age_days", "Lead age")
+        add("age_days", LEAD_AGE)
     if spec["kinds"]:
         for kind in spec["kinds"]:
             for days in spec["windows_days"]:
@@ -61,10 +66,10 @@ def feature_list(spec: dict[str, Any]) -> list[dict[str, str]]:
             add(f"n_{kind['name']}", kind["criterion"], kind["group"])
             add(f"days_since_{kind['name']}", kind["criterion"], kind["group"])
         for days in spec["windows_days"]:
-            add(f"n_any_{days}d", "Overall activity")
-            add(f"active_days_{days}d", "Overall activity")
+            add(f"n_any_{days}d", OVERALL)
+            add(f"active_days_{days}d", OVERALL)
         for name in ("n_any", "days_since_any", "trend_any", "mean_gap_days", "days_to_first"):
-            add(name, "Overall activity")
+            add(name, OVERALL)
     return features
 
 
@@ -131,7 +136,7 @@ def _profile(
         current[changed] = new[first[changed] + n_seen[changed] - 1]
         before = ~changed & (n_any > 0)
         current[before] = old[first[before]]
-        values[name] = _typed(pd.Series(current, dtype=object), kind)
+        values[name] = _typed(clean(pd.Series(current, dtype=object), column["declared"]), kind)
         values[f"n_changes_{name}"] = n_seen.astype("float64")
         since = np.full(len(rows), np.nan)
         since[changed] = (as_of[changed] - recorded[first[changed] + n_seen[changed] - 1]) / DAY_US
@@ -139,14 +144,10 @@ def _profile(
 
 
 def _typed(value: pd.Series, kind: str) -> pd.Series:
-    """A profile value as float64 or str; booleans may come as words."""
+    """A cleaned profile value as float64 or str; text that is no number is missing (and refuses its row elsewhere)."""
     if kind == "category":
-        text = value.astype(object).where(value.notna(), None)
-        return pd.Series(text.map(lambda v: v if v is None else str(v)), dtype="str").reset_index(drop=True)
-    if not pd.api.types.is_numeric_dtype(value):
-        words = value.map(lambda v: TRUE_WORDS.get(v.strip().lower(), v) if isinstance(v, str) else v)
-        value = pd.to_numeric(words, errors="coerce")
-    return value.astype("float64").reset_index(drop=True)
+        return value.astype("str").reset_index(drop=True)
+    return checks.numbers(value)[0].reset_index(drop=True)
 
 
 def _activities(

@@ -119,9 +119,7 @@ class XGBoostMember:
     kind = "xgboost"
 
     def _dmatrix(self, matrix: np.ndarray) -> xgb.DMatrix:
-        return xgb.DMatrix(
-            matrix, feature_names=self.encoder.names, feature_types=self.encoder.feature_types, enable_categorical=True
-        )
+        return xgb.DMatrix(matrix, feature_types=self.encoder.feature_types, enable_categorical=True)
 
     def contributions(self, matrix: np.ndarray) -> tuple[float, np.ndarray]:
         if len(matrix) == 0:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from . import checks, facts, features, reasons, tiers
+from . import checks, cleaning, facts, features, reasons, tiers
 from .calibration import Calibration, Interval, tenths
 from .features import History
 from .margin import Margin
@@ -160,7 +160,7 @@ class Scorer:
         probability = self.calibration.probability(margin)
         low, high = self.interval.around(margin, self.calibration)
         score = tenths(probability)
-        base, row_points = reasons.points(parts, self.margin.base, self.calibration.probability)
+        base, row_points = reasons.points(parts, self.margin.base, self.calibration)
 
         result = pd.DataFrame(
             {
@@ -187,7 +187,7 @@ class Scorer:
             "tier": tiers.name(score, self.tiers),
             "base": np.full(len(where), base / 10),
             "reasons": reasons.sentences([*self.criteria, reasons.LEVEL], row_points),
-            "flags": self._flags(built, prepared.doubtful[fit]),
+            "flags": self._flags(rows[fit], built, prepared.doubtful[fit]),
         }
         for name, value in filled.items():
             column = result[name].to_numpy(dtype=object if result[name].dtype.kind not in "f" else "float64").copy()
@@ -206,7 +206,7 @@ class Scorer:
         result[:, -1] = self.level
         return result
 
-    def _flags(self, built: pd.DataFrame, doubtful: np.ndarray) -> list[str]:
+    def _flags(self, rows: pd.DataFrame, built: pd.DataFrame, doubtful: np.ndarray) -> list[str]:
         """What a reader of the score should know: unseen values, missing input, an age beyond training, history left
         out."""
         found: list[list[str]] = [[] for _ in range(len(built))]
@@ -218,10 +218,11 @@ class Scorer:
         for name, mask in self.margin.encoder.unseen(built).items():
             flag(mask, f"unseen_category:{name}")
         for column in self.spec["profile"]:
-            if not column["may_be_missing"]:
+            if column["name"] in self.margin.encoder.complete:
                 flag(built[column["name"]].isna().to_numpy(), f"missing_input:{column['name']}")
-        if self.spec["aged"]:
-            flag((built["age_days"] > self.spec["max_age_days"]).to_numpy(), "age_beyond_training")
+        if self.spec["max_age_days"] is not None:
+            age = features.microseconds(rows["as_of"]) - features.microseconds(rows["created_at"])
+            flag(age > self.spec["max_age_days"] * features.DAY_US, "age_beyond_training")
         flag(doubtful, "history_left_out")
         return [";".join(texts) for texts in found]
 
@@ -244,9 +245,16 @@ class Scorer:
             raise ScorerError(
                 f"input lacks the column(s) {', '.join(absent)}; a value may be missing, its column may not."
             )
-        for name in ("created_at", "as_of", "converted_at", "lost_at"):
-            if name in rows:
-                rows[name] = as_time(rows[name])
+        formats = {"created_at": self.spec["created_format"]}
+        times = {
+            name: as_time(rows[name], formats.get(name))
+            for name in ("created_at", "as_of", "converted_at", "lost_at")
+            if name in rows
+        }
+        cleaned = {
+            column["name"]: cleaning.clean(rows[column["name"]], column["declared"]) for column in self.spec["profile"]
+        }
+        rows = rows.assign(**times, **cleaned)
         refused = checks.refusals(rows, self.spec["checks"]).to_numpy(dtype=object)
         for name, word in (("converted_at", "converted"), ("lost_at", "lost")):
             if name in rows:
@@ -256,13 +264,15 @@ class Scorer:
 
     def _flat(self, frame: pd.DataFrame, activities: pd.DataFrame | None, changes: pd.DataFrame | None) -> Prepared:
         rows, refused = self._prepare(frame)
-        owners, names = pd.factorize(rows["lead_id"].astype(object))
+        # A row without a key has a history of its own, which is empty.
+        owners, names = pd.factorize(rows["lead_id"].astype(object), use_na_sentinel=False)
         index = pd.Index(names)
 
         def own(table: pd.DataFrame | None, fields: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
             if table is None:
                 return pd.DataFrame({name: [] for name in fields}, dtype=object), np.array([], dtype="int64")
-            owner = index.get_indexer(table["lead_id"].astype(object))
+            owner = index.get_indexer(pd.Index(table["lead_id"].astype(object)))
+            owner[table["lead_id"].isna().to_numpy()] = -1
             return table.loc[owner >= 0, fields].reset_index(drop=True), owner[owner >= 0]
 
         return self._believed(
@@ -278,10 +288,14 @@ class Scorer:
         rows, refused = self._prepare(frame.drop(columns=["activities", "changes"], errors="ignore"))
 
         def own(table: str, fields: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
-            lists = frame[table].tolist() if table in frame else [[]] * len(frame)
-            flat = [
-                (k, record) for k, records in enumerate(lists) for record in (records if records is not None else [])
-            ]
+            flat: list[tuple[int, Any]] = []
+            for k, records in enumerate(frame[table].tolist() if table in frame else []):
+                if records is None or (isinstance(records, float) and np.isnan(records)):
+                    continue
+                if isinstance(records, list | tuple | np.ndarray) and all(isinstance(one, dict) for one in records):
+                    flat += [(k, record) for record in records]
+                else:
+                    refused[k] = refused[k] or f"{table} is not a list of records"
             values = [[record.get(name) for name in fields] for _, record in flat]
             return pd.DataFrame(values, columns=fields, dtype=object), np.array([k for k, _ in flat], dtype="int64")
 
@@ -326,12 +340,15 @@ class Scorer:
         return Prepared(rows, history, refused, doubtful)
 
 
-def as_time(values: pd.Series) -> pd.Series:
-    """Times as naive UTC `datetime64[us]`: offsets are converted, what cannot be read is missing."""
+def as_time(values: pd.Series, format: str | None = None) -> pd.Series:
+    """Times as naive UTC `datetime64[us]`: offsets are converted, what cannot be read is missing.
+
+    `format` is that of the contract for text; ISO 8601 where it names none.
+    """
     if values.dtype.kind == "M":
         times = values
     else:
-        times = pd.to_datetime(values.astype(object), errors="coerce", utc=True, format="ISO8601")
+        times = pd.to_datetime(values.astype(object), errors="coerce", utc=True, format=format or "ISO8601")
     if getattr(times.dtype, "tz", None) is not None:
         times = times.dt.tz_convert("UTC").dt.tz_localize(None)
     return times.astype("datetime64[us]")

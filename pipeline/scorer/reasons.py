@@ -9,24 +9,21 @@ by largest remainder.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import numpy as np
 
-from .calibration import tenths
+from .calibration import Calibration, tenths
 
 LEVEL = "Current level"
 
 
-def points(
-    contributions: np.ndarray, base: float, probability: Callable[[np.ndarray], np.ndarray]
-) -> tuple[int, np.ndarray]:
+def points(contributions: np.ndarray, base: float, calibration: Calibration) -> tuple[int, np.ndarray]:
     """Points in tenths.
 
     Args:
         contributions: log-odds per row and criterion, shape (n_rows, n_criteria); margin = base + their sum.
         base: margin at which the path starts.
-        probability: the calibrated chance of a margin.
+        calibration: from margin to chance.
 
     Returns:
         The base score in tenths, and int64 points of shape (n_rows, n_criteria): base + points = `tenths` of the row's
@@ -35,11 +32,12 @@ def points(
     Example: base 20.0, score 52.8, contributions 1.0 and 0.5 log-odds give 21.9 and 10.9 points: 32.8 in the ratio
     2 to 1, the odd tenth to the larger remainder.
     """
+    probability = calibration.probability
     start = float(probability(np.array([base]))[0])
     shift = contributions.sum(axis=1)
     rise = probability(base + shift) - start
     with np.errstate(divide="ignore", invalid="ignore"):
-        slope = np.where(np.abs(shift) > 1e-9, rise / shift, start * (1 - start))
+        slope = np.where(np.abs(shift) > 1e-9, rise / shift, calibration.slope * start * (1 - start))
     exact = contributions * slope[:, None] * 1000.0
     base_tenths = int(tenths(np.array([start]))[0])
     target = tenths(probability(base + shift)) - base_tenths

@@ -40,26 +40,37 @@ def fit(kind: Kind, label: np.ndarray, margin: np.ndarray) -> Calibration:
     return Calibration(kind, float(weights[0]), float(weights[1]))
 
 
-def choose(snapshots: pd.DataFrame, margin: np.ndarray, kinds: list[Kind]) -> tuple[Calibration, pd.DataFrame]:
-    """The calibrator that does best one step ahead: fitted on the earlier half of the rows, judged on the later half.
+def choose(
+    snapshots: pd.DataFrame, margin: np.ndarray, params: Calibrate, *, horizon_days: int
+) -> tuple[Calibration, pd.DataFrame]:
+    """The calibrator that does best one step ahead: fitted on earlier rows, judged on the later half.
+
+    Earlier rows are those whose outcome was known when the later half begins. With fewer conversions than
+    `params.min_conversions` on either side there is no evidence to choose by: then it is `intercept`, where allowed.
 
     Args:
-        snapshots: calibrate snapshots with `label` and `position`; `margin`: their margins, same order.
+        snapshots: calibrate snapshots with `as_of`, `label` and `position`; `margin`: their margins, same order.
 
     Returns:
-        The chosen kind fitted on all rows, and a table calibrator, log_loss, intercept, slope, chosen.
+        The chosen kind fitted on all rows, and a table: calibrator, log_loss (NaN where not judged), chosen.
     """
     label = snapshots["label"].to_numpy(dtype="float64")
     position = snapshots["position"].to_numpy()
-    early = position < np.median(position)
-    rows = []
-    for kind in kinds:
-        trial = fit(kind, label[early], margin[early])
-        rows.append({"calibrator": kind, "log_loss": log_loss(label[~early], trial.probability(margin[~early]))})
-    best = kinds[int(np.argmin([row["log_loss"] for row in rows]))]
-    chosen = fit(best, label, margin)
-    table = pd.DataFrame(rows).assign(chosen=[kind == best for kind in kinds])
-    return chosen, table
+    later = position >= np.median(position)
+    early = ~later
+    if horizon_days:
+        known_at = snapshots["as_of"] + pd.Timedelta(days=horizon_days)
+        early &= (known_at <= snapshots.loc[later, "as_of"].min()).to_numpy()
+    kinds = list(params.calibrators)
+    if min(label[early].sum(), label[later].sum()) < params.min_conversions:
+        losses = [float("nan")] * len(kinds)
+        best = "intercept" if "intercept" in kinds else kinds[0]
+    else:
+        trials = [fit(kind, label[early], margin[early]) for kind in kinds]
+        losses = [log_loss(label[later], trial.probability(margin[later])) for trial in trials]
+        best = kinds[int(np.argmin(losses))]
+    table = pd.DataFrame({"calibrator": kinds, "log_loss": losses, "chosen": [kind == best for kind in kinds]})
+    return fit(best, label, margin), table
 
 
 def interval(snapshots: pd.DataFrame, margin: np.ndarray, calibration: Calibration, params: Calibrate) -> Interval:
@@ -72,7 +83,7 @@ def interval(snapshots: pd.DataFrame, margin: np.ndarray, calibration: Calibrati
     order = np.argsort(margin, kind="stable")
     knots, low, high = [], [], []
     label, leads = snapshots["label"].to_numpy(dtype="float64"), snapshots["lead_id"].to_numpy()
-    for part in np.array_split(order, params.bins):
+    for part in np.array_split(order, min(params.bins, len(order))):
         mean = float(calibration.probability(margin[part]).mean())
         n = len(np.unique(leads[part]))
         below, above = (float(end) for end in wilson(float(label[part].mean()) * n, n, params.interval_level))

@@ -154,7 +154,6 @@ def shap_agreement(members: Sequence[Any], matrix: np.ndarray) -> dict[str, Any]
             continue
         data = xgb.DMatrix(
             matrix,
-            feature_names=member.encoder.names,
             feature_types=member.encoder.feature_types,
             enable_categorical=True,
         )

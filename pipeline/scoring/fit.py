@@ -14,9 +14,6 @@ from pipeline.params import LogisticSettings, XGBoostSettings, XGBoostSpace
 from pipeline.scorer.calibration import sigmoid
 from pipeline.scorer.margin import Encoder, LogisticMember, XGBoostMember
 
-#: Standardised values are clipped here, so that one outlier cannot carry a score.
-LIMIT = 4.0
-
 
 def best_intercept(label: np.ndarray, margin: np.ndarray) -> float:
     """The shift that minimises the log-loss of `sigmoid(margin + shift)`, by Newton's method; both outcomes must
@@ -39,11 +36,14 @@ def ranking_loss(label: np.ndarray, margin: np.ndarray) -> float:
     return float(np.mean(np.logaddexp(0.0, shifted) - label * shifted))
 
 
-def fit_logistic(encoder: Encoder, matrix: np.ndarray, label: np.ndarray, settings: LogisticSettings) -> LogisticMember:
+def fit_logistic(
+    encoder: Encoder, matrix: np.ndarray, label: np.ndarray, settings: LogisticSettings, *, clip: float
+) -> LogisticMember:
     """Ridge logistic regression on quantile bins, a clipped linear term and indicators of what is missing.
 
     Args:
         matrix: encoded features, shape (n_rows, n_features); `label`: 0 or 1, shape (n_rows,).
+        clip: standardised values are cut off at +-clip.
     """
     blocks: list[sparse.csr_matrix] = []
     shapes: list[dict[str, Any]] = []
@@ -66,7 +66,7 @@ def fit_logistic(encoder: Encoder, matrix: np.ndarray, label: np.ndarray, settin
             width = len(edges) + 1
             place = np.searchsorted(edges, known, side="right")
             shape = {"width": width, "category": False, "edges": edges.tolist(), "mean": mean, "scale": scale}
-            standard = np.where(missing, 0.0, np.clip((known - mean) / scale, -LIMIT, LIMIT))
+            standard = np.where(missing, 0.0, np.clip((known - mean) / scale, -clip, clip))
         rows = np.flatnonzero(~missing)
         indicator = sparse.csr_matrix((np.ones(len(rows)), (rows, place[rows])), shape=(len(value), max(width, 1)))
         blocks += [indicator, sparse.csr_matrix(missing.astype("float64")[:, None])]
@@ -83,7 +83,7 @@ def fit_logistic(encoder: Encoder, matrix: np.ndarray, label: np.ndarray, settin
         term: dict[str, Any] = {"weights": own[: shape["width"]], "missing": next(weights)}
         if not shape["category"]:
             term |= {"edges": shape["edges"], "mean": shape["mean"], "scale": shape["scale"], "slope": next(weights)}
-            term["limit"] = LIMIT
+            term["limit"] = clip
         terms[name] = term
     return LogisticMember(encoder=encoder, intercept=float(model.intercept_[0]), terms=terms)
 
@@ -94,7 +94,6 @@ def _dmatrix(
     return xgb.QuantileDMatrix(
         matrix,
         label=label,
-        feature_names=encoder.names,
         feature_types=encoder.feature_types,
         enable_categorical=True,
         ref=ref,

@@ -23,7 +23,9 @@ def fit(features: pd.DataFrame, label: np.ndarray, chosen: list[dict[str, Any]],
     fitted: list[Member] = []
     for entry in chosen:
         if entry["family"] == "logistic":
-            fitted.append(fit_logistic(encoder, matrix, label, LogisticSettings(**entry["settings"])))
+            fitted.append(
+                fit_logistic(encoder, matrix, label, LogisticSettings(**entry["settings"]), clip=entry["clip"])
+            )
         else:
             settings = XGBoostSettings(**entry["settings"])
             fitted.append(

@@ -163,7 +163,6 @@ def _dmatrix(encoder: Encoder, matrix: np.ndarray, label: np.ndarray | None = No
     return xgb.DMatrix(
         matrix,
         label=label,
-        feature_names=encoder.names,
         feature_types=encoder.feature_types,
         enable_categorical=True,
     )

@@ -101,7 +101,7 @@ class Judge:
         for fold, (encoder, learn, later) in zip(self.folds, self._encoded, strict=True):
             known, asked = self.label[fold.learn], self.label[fold.judge]
             if isinstance(settings, LogisticSettings):
-                margin = fit_logistic(encoder, learn, known, settings).margin(later)
+                margin = fit_logistic(encoder, learn, known, settings, clip=self.params.logistic.clip).margin(later)
             else:
                 best, margin = stop_early(
                     encoder,
@@ -185,10 +185,10 @@ def search(
         number = len(done)
         draw = int(np.random.SeedSequence([seed, number, 3]).generate_state(1)[0])
         study.sampler = optuna.samplers.TPESampler(
-            seed=draw, multivariate=True, constant_liar=False, n_startup_trials=max(4, params.trials[family] // 3)
+            seed=draw, multivariate=True, constant_liar=False, n_startup_trials=params.random_trials
         )
-        if number == 0:
-            study.enqueue_trial(space.first.model_dump(), skip_if_exists=True)
+        if number == 0 and not study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)):
+            study.enqueue_trial(space.first.model_dump())
         asked = study.ask()
         settings = suggest(asked, family, params)
         trial = judge.judge(family, number, settings)
@@ -255,12 +255,13 @@ def fold_table(folds_: list[Fold], snapshots: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def members(kept: list[Trial], weights: list[float]) -> list[dict[str, Any]]:
-    """What `train` fits: family, settings, rounds (mean over the folds) and weight of every trial with any weight."""
+def members(kept: list[Trial], weights: list[float], params: Tune) -> list[dict[str, Any]]:
+    """What `train` fits: family, settings, clip, rounds (mean over the folds) and weight of each trial with weight."""
     return [
         {
             "family": trial.family,
             "settings": trial.settings.model_dump(),
+            "clip": params.logistic.clip,
             "rounds": max(1, round(float(np.mean(trial.rounds)))) if trial.rounds else 0,
             "weight": weight,
         }

@@ -24,7 +24,7 @@ def run(stage: Stage) -> None:
     # Call
     features = snapshots[[feature["name"] for feature in feature_list(spec)]]
     margins = margin.base + margin.contributions(features).sum(axis=1) + LEVEL
-    calibration, tried = calibrators.choose(snapshots, margins, params.calibrators)
+    calibration, tried = calibrators.choose(snapshots, margins, params, horizon_days=spec["horizon_days"])
     probability = calibration.probability(margins)
     interval = calibrators.interval(snapshots, margins, calibration, params)
     tiers = calibrators.tiers(probability, params)

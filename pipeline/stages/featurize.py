@@ -23,8 +23,6 @@ def run(stage: Stage) -> None:
     drawn = cohort.draw(leads, resolved.contract, newest, params, seed)
     pairs = drawn.snapshots
     features = snapshots.featurize(leads, activities, changes, pairs, spec)
-    train = (pairs["split"] == "train").to_numpy()
-    spec = specification.with_missing(spec, set(features.columns[features[train].isna().any()]))
     proof = truncation.prove(
         pairs, leads, activities, changes, spec, features, samples=params.time_proof_samples, seed=seed
     )

@@ -28,7 +28,7 @@ def run(stage: Stage) -> None:
     shutil.rmtree(spool, ignore_errors=True)
     counts = {table: Counter(rows=0, refused=0, set_aside=0) for table in tables.TABLES}
     unread: dict[str, tuple[str, ...]] = {}
-    refused, newest = [sources.no_refusals()], tables.Newest()
+    refused, newest = [sources.no_refusals()], tables.Newest(params.ingest.newest)
     try:
         for number, piece in enumerate(pieces):
             typed = piece.typed

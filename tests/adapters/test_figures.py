@@ -162,7 +162,7 @@ def test_drawing_changes_no_table() -> None:
 
 def test_splits_name_their_counts() -> None:
     text = words(figures.splits(splits_table()))
-    assert "Train: 900 leads\n2,000 snapshots\n200 conversions (10.0%)" in text
+    assert "Train: 900 leads\n2,000 snapshots,\n200 convert (10.0%)" in text
     assert "Creation of the lead (UTC)" in text
 
 
@@ -178,14 +178,14 @@ def test_a_random_split_says_so() -> None:
 def test_reliability_counts_the_bins_that_hold() -> None:
     figure = figures.reliability(reliability_table(), np.array([0.1, 0.4]), level=0.9)
     text = words(figure)
-    assert "1 of 2 bins hold their predicted conversion rate" in text
+    assert "1 of 2 bins convert as often as their score says; 1 more often" in text
     assert "90% interval misses it" in text
     all_hold = reliability_table().assign(holds=True)
     assert "misses" not in words(figures.reliability(all_hold, np.array([0.1, 0.4]), level=0.9))
 
 
 def test_lift_says_what_the_top_tenth_holds() -> None:
-    assert "The top tenth converts 3.0 times as often and holds 30% of all conversions" in words(
+    assert "The top tenth by score converts 3.0 times as often as all, and holds 30% of the conversions" in words(
         figures.lift(lift_table())
     )
 
@@ -196,7 +196,7 @@ def test_rivals_are_ordered_by_log_loss_and_the_candidate_placed() -> None:
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["Logistic regression", "Candidate", "Base rate for everyone"]
     alone = rivals_table().query("system == 'candidate'")
-    assert "Candidate: lowest log-loss of 1 systems" in words(figures.rivals(alone, level=0.9))
+    assert "The candidate has the lowest log-loss of 1 system (" in words(figures.rivals(alone, level=0.9))
 
 
 def test_weaker_criteria_are_left_out_and_counted() -> None:
@@ -207,17 +207,17 @@ def test_weaker_criteria_are_left_out_and_counted() -> None:
 @pytest.mark.parametrize(
     ("reasons", "labels"),
     [
-        (5, ["Base (average lead)", "Visits", "Region", "Size", "Score"]),
+        (5, ["Base (typical lead)", "Visits", "Region", "Size", "Score"]),
         # A single weaker criterion is named: a bar of its own takes no more room.
-        (2, ["Base (average lead)", "Visits", "Region", "Size", "Score"]),
-        (1, ["Base (average lead)", "Visits", "2 weaker criteria", "Score"]),
+        (2, ["Base (typical lead)", "Visits", "Region", "Size", "Score"]),
+        (1, ["Base (typical lead)", "Visits", "2 weaker criteria", "Score"]),
     ],
 )
 def test_weaker_reasons_become_one_bar_that_keeps_the_sum(reasons: int, labels: list[str]) -> None:
     figure = figures.waterfall(waterfall_table(), reasons=reasons)
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == labels
-    assert axes.get_title(loc="left") == "Lead L1 on 2024-05-06 scores 13.0"
+    assert axes.get_title(loc="left") == "Lead L1 on 2024-05-06 scores 13.0 of 100"
     # Bars chain: each begins where the one above ends, and the last runs from zero to the score.
     bars = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches]
     assert all(above[1] == pytest.approx(below[0]) for above, below in itertools.pairwise(bars[:-1]))

@@ -1,7 +1,10 @@
 """Versions, aliases and approvals: what is approved is what was registered, and nothing is approved in silence."""
 
+import contextlib
 import json
 import multiprocessing
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -157,6 +160,100 @@ def test_a_log_line_lost_to_a_kill_is_written_by_the_next_approval(store, log_ne
     assert registry.approvals(store) == []
     registry.approve(store, "demo", 2, "A reviewer", "second")
     assert [line["note"] for line in registry.approvals(store)] == ["first", "second"]
+
+
+def test_a_kill_before_the_alias_moved_leaves_no_approval(store, log_new, monkeypatch):
+    for weight in (1.0, 2.0):
+        log_new(store, weight=weight)
+    registry.approve(store, "demo", 1, "A reviewer", "first")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(type(store.client), "set_registered_model_alias", killed)
+        with pytest.raises(KeyboardInterrupt):
+            registry.approve(store, "demo", 2, "Another reviewer", "second")
+    assert registry.models(store, "demo")["approved_by"].tolist() == ["A reviewer", ""]
+    registry.approve(store, "demo", 2, "A third reviewer", "again")
+    assert registry.models(store, "demo")["approved_by"].tolist() == ["A reviewer", "A third reviewer"]
+    assert [line["by"] for line in registry.approvals(store)] == ["A reviewer", "A third reviewer"]
+
+
+def test_a_kill_after_the_alias_moved_leaves_an_approval(store, log_new, monkeypatch):
+    log_new(store)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(registry, "_append", lambda _, champion: champion and killed())
+        with pytest.raises(KeyboardInterrupt):
+            registry.approve(store, "demo", 1, "A reviewer", "first")
+    assert registry.models(store, "demo")["approved_by"].tolist() == ["A reviewer"]
+
+
+@pytest.mark.parametrize("torn", [b'{"at": "2026', b'{"by": "A rev\xc3'])
+def test_a_line_that_a_kill_left_unfinished_is_replaced(store, log_new, torn):
+    for weight in (1.0, 2.0):
+        log_new(store, weight=weight)
+    registry.approve(store, "demo", 1, "A reviewer", "first")
+    path = store.home / "approvals.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + torn)
+    assert [line["note"] for line in registry.approvals(store)] == ["first"]
+    registry.approve(store, "demo", 2, "A reviewer", "second")
+    assert [line["note"] for line in registry.approvals(store)] == ["first", "second"]
+    assert path.read_bytes().startswith(whole) and path.read_bytes().endswith(b"}\n")
+    assert len(path.read_bytes().split(b"\n")) == 3
+
+
+def test_the_torn_line_of_the_present_champion_is_written_again(store, log_new):
+    for weight in (1.0, 2.0):
+        log_new(store, weight=weight)
+    registry.approve(store, "demo", 1, "A reviewer", "first")
+    path = store.home / "approvals.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    registry.approve(store, "demo", 2, "A reviewer", "second")
+    assert [line["note"] for line in registry.approvals(store)] == ["first", "second"]
+
+
+def test_a_log_whose_last_line_only_lacks_its_end_keeps_it(store, log_new):
+    for weight in (1.0, 2.0):
+        log_new(store, weight=weight)
+    registry.approve(store, "demo", 1, "A reviewer", "first")
+    path = store.home / "approvals.jsonl"
+    path.write_bytes(path.read_bytes().removesuffix(b"\n"))
+    registry.approve(store, "demo", 2, "A reviewer", "second")
+    assert [line["note"] for line in registry.approvals(store)] == ["first", "second"]
+
+
+def test_a_broken_line_in_the_middle_of_the_log_is_an_error_that_names_it(store, log_new):
+    log_new(store)
+    registry.approve(store, "demo", 1, "A reviewer", "first")
+    path = store.home / "approvals.jsonl"
+    path.write_bytes(b"{broken\n" + path.read_bytes())
+    with pytest.raises(RegistryError, match=r"approvals\.jsonl, line 1: is not an approval"):
+        registry.approve(store, "demo", 1, "A reviewer", "")
+
+
+def test_two_that_resolve_at_once_get_the_same_whole_copy(store, log_new, workspace, monkeypatch):
+    log_new(store)
+    download, started = registry.download, threading.Barrier(2, timeout=30)
+
+    def slow(*arguments):
+        copied = download(*arguments)
+        # Without a lock both would get here, and the second rename would meet a folder.
+        with contextlib.suppress(threading.BrokenBarrierError):
+            started.wait(1)
+        return copied
+
+    monkeypatch.setattr(registry, "download", slow)
+    with ThreadPoolExecutor(2) as pool:
+        folders = [done.result()[1] for done in [pool.submit(registry.resolve, store, "demo", 1) for _ in range(2)]]
+    assert folders[0] == folders[1]
+    assert files.sha256(folders[0]) == files.sha256(workspace.path("calibrate/scorer"))
+    assert sorted(path.name for path in folders[0].parent.iterdir()) == [".lock", folders[0].name]
 
 
 def _approve(root: str, number: int) -> None:

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.adapters import sources
+from pipeline.adapters import files, sources
 from pipeline.errors import ContractError, SourceError
 from pipeline.leads import tables
 from pipeline.leads.contract import File, Resolved, parse, resolve
@@ -452,6 +452,17 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with served() as url:
         yield url
+
+
+def test_an_address_with_a_password_is_neither_sent_nor_shown(workspace: Workspace) -> None:
+    digest, said = sha(Handler.content), []
+    file = File(url="https://me:s3cr@t@data.example/leads.csv", sha256=digest)
+    with pytest.raises(SourceError, match="are not sent") as caught:
+        sources.fetch(workspace, file, max_bytes=LIMIT, log=said.append)
+    assert str(caught.value).startswith("https://data.example/leads.csv: ") and said == []
+    # Fetched by hand, it is taken from the cache.
+    files.write_bytes(workspace.raw / ".cache" / digest, Handler.content)
+    assert sources.fetch(workspace, file, max_bytes=LIMIT, log=said.append).label == "https://data.example/leads.csv"
 
 
 def test_a_url_is_downloaded_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

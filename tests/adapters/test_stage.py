@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -108,3 +109,15 @@ def test_every_artefact_is_named_once_and_has_a_grain():
     assert all(artefact.grain and artefact.about for artefact in catalogue.values())
     private = [name for name, artefact in catalogue.items() if not artefact.cached and artefact.stage != "register"]
     assert private == ["ingest/refused.parquet", "validate/quarantine.parquet"]
+
+
+def test_a_link_is_written_through_and_a_device_or_folder_refused(tmp_path):
+    (tmp_path / "target.json").write_text("{}")
+    (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
+    files.write_json(tmp_path / "link.json", {"new": 1})
+    assert (tmp_path / "link.json").is_symlink()
+    assert files.read_json(tmp_path / "target.json") == {"new": 1}
+    for place in (tmp_path, Path("/dev/null"), tmp_path / "target.json" / "x.json"):
+        with pytest.raises(ArtefactError, match=r"is not a file|cannot be written"):
+            files.write_json(place, {})
+    assert Path("/dev/null").is_char_device()

@@ -414,7 +414,7 @@ def test_sync_logs_what_a_deleted_or_new_store_lacks(workspace, tmp_path):
     assert (anew.trials, anew.registration.version, anew.registration.new_run) == (3, 1, True)
     store = tracking.open_store(clone)
     trial = runs(store, "tags.trial = '1'")[0]
-    assert trial.data.params == {"family": "xgboost", "max_depth": "3.0"}
+    assert trial.data.params == {"family": "xgboost", "max_depth": "3"}
     assert trial.data.metrics["log_loss"] == 0.45
 
 

@@ -21,7 +21,7 @@ def said(column: str) -> dict[str, tuple[str, str]]:
 def test_a_number_in_words() -> None:
     assert said("employees") == {
         "held_as": ("employees is held as float64", "employees is not held as float64"),
-        "finite": ("employees is finite", "employees is infinite"),
+        "finite": ("employees is finite, and not beyond 3.4e+38", "employees is infinite or beyond 3.4e+38"),
         "whole": ("employees is a whole number", "employees is not a whole number"),
         "min": ("employees is at least 1", "employees is below 1"),
         "max": ("employees is at most 5000", "employees is above 5000"),

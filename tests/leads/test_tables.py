@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline.leads import tables
 from pipeline.leads.contract import Resolved, parse, resolve
+from pipeline.leads.declarations import declare
+from pipeline.params import NewestMoment
 
 
 def contract(**changed: Any) -> Resolved:
@@ -126,6 +128,7 @@ def test_a_lead_is_typed_renamed_and_loses_its_personal_columns() -> None:
         ("size", "-2", -2.0),
         ("budget", "TRUE", 1.0),
         ("budget", "0", 0.0),
+        ("budget", " 1.0", 1.0),
         ("budget", "no", 0.0),
         ("budget", "2", "column `budget` is not true or false (or yes, no, 1, 0)"),
         ("country", "NA", "NA"),
@@ -135,6 +138,67 @@ def test_a_lead_is_typed_renamed_and_loses_its_personal_columns() -> None:
 )
 def test_cells(name: str, text: str, expected: Any) -> None:
     assert cell(name, text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ada@acme.example",
+        "ADA.B+c@Sub.Acme-Works.co.uk",
+        "ask ada@acme.example, or bob",
+        "<mailto:ada@b\u00fccher.de>",
+    ],
+)
+def test_what_looks_like_an_email_address(text: str) -> None:
+    assert cell("country", text) == "column `country` holds what looks like an e-mail address"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+4930123456",
+        "+49 30 1234-567",
+        "+(49) 30 1234567",
+        "+49 (0)30 / 123 45 67",
+        "+33.1.23.45.67.89",
+        "+999 100 0000001",
+        "0049 30 1234567",
+        "tel:+1-555-010-0100 (desk)",
+        "+49 30 12345678 / 0170 12345678",
+    ],
+)
+def test_what_looks_like_a_phone_number(text: str) -> None:
+    assert cell("country", text) == "column `country` holds what looks like a phone number"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12345678", "1234567890123", "-12345678", "00012345678", "0012345", "1.234.567,00", "+1 000 000", "1e+12345678",
+        "2024-01-31", "2024-01-31T10:00:00+02:00", "09:00 2024-01-31", "31.01.2024 - 28.02.2024", "AB-0012345678",
+        "3.0012345678", "+12345678901234567890", "R&D @ home", "@acme", "C++", "5@3", "a@b", "ada at acme.example",
+    ],
+)  # fmt: skip
+def test_plain_numbers_dates_and_codes_are_nobodys(text: str) -> None:
+    assert cell("country", text) == text
+
+
+def test_personal_data_is_looked_for_in_words_that_are_kept_and_not_declared() -> None:
+    phone = "+49 30 1234567"
+    assert cell("owner", phone) == "column `owner` holds what looks like a phone number"
+    assert tables.type_leads(lead(id=phone, email=phone, phone=phone), contract()).refused.empty
+    both = tables.type_leads(lead(country="ada@acme.example", owner=phone), contract()).refused["reason"].item()
+    assert both.split("; ") == [
+        "column `country` holds what looks like an e-mail address",
+        "column `owner` holds what looks like a phone number",
+    ]
+    columns = contract().contract.model_dump()["columns"]
+    columns["country"]["values"] = ["DE", "desk@acme.example"]
+    declared = contract(columns=columns)
+    assert tables.type_leads(lead(country="desk@acme.example"), declared).refused.empty
+    assert len(tables.type_leads(lead(country="ada@acme.example"), declared).refused) == 1
+    scored = tables.type_leads(lead(country=phone, owner=phone), contract(), scoring=True)
+    assert scored.table["country"].item() == phone, "what is scored is not kept"
 
 
 @pytest.mark.parametrize("name", ["rate", "size", "budget", "country"])
@@ -352,7 +416,18 @@ def test_activities() -> None:
     assert tables.unread(list(cells.columns), contract(), "activities") == ["subject"]
 
 
-def test_changes_keep_tracked_and_unknown_columns_and_set_the_rest_aside() -> None:
+def test_an_activity_of_a_kind_that_looks_personal_is_refused() -> None:
+    cells = pd.DataFrame(
+        {"who": "a", "what": ["call", "bob@acme.example", "fax"], "at": "2024-01-01", "seen": "2024-01-01"},
+        index=[1, 2, 3],
+        dtype="str",
+    )
+    typed = tables.type_activities(cells, contract())
+    assert typed.table["kind"].tolist() == ["call", "fax"]
+    assert typed.refused["reason"].tolist() == ["column `what` holds what looks like an e-mail address"]
+
+
+def test_changes_keep_tracked_columns_and_no_value_of_any_other() -> None:
     cells = pd.DataFrame(
         {
             "who": "a",
@@ -366,11 +441,40 @@ def test_changes_keep_tracked_and_unknown_columns_and_set_the_rest_aside() -> No
     )
     typed = tables.type_changes(cells, contract())
     assert typed.set_aside == 2
-    assert typed.refused[["row", "reason"]].to_numpy().tolist() == [[5, "column `new` is not a whole number"]]
-    assert typed.table["row"].tolist() == [1, 4, 6, 7, 8]
-    assert typed.table["column"].fillna("?").tolist() == ["size", "shoe", "size", "budget", "?"]
-    assert typed.table["old_value"].fillna("?").tolist() == ["?", "x", "?", "no", "x"]
+    unknown, unnamed = "column is not among those whose changes are kept", "column is missing"
+    assert typed.refused[["row", "reason"]].to_numpy().tolist() == [
+        [4, unknown],
+        [5, "column `new` is not a whole number"],
+        [8, unnamed],
+    ]
+    assert typed.table["row"].tolist() == [1, 6, 7]
+    assert typed.table["column"].tolist() == ["size", "size", "budget"]
+    assert typed.table["old_value"].fillna("?").tolist() == ["?", "?", "no"]
     assert "ada@acme.example" not in typed.table.to_csv() + typed.refused.to_csv()
+    said = {one.reason for one in declare(contract(), None) if (one.table, one.column) == ("changes", "column")}
+    assert {unknown, unnamed} <= said, "validation has the same words for it"
+
+
+def test_a_changed_category_that_looks_personal_is_refused() -> None:
+    columns = contract().contract.model_dump()["columns"]
+    columns["country"]["known_at"] = "over_time"
+    cells = pd.DataFrame(
+        {
+            "who": "a",
+            "field": ["country", "country", "country", "size"],
+            "seen": "2024-01-01",
+            "old": ["DE", "+49 30 1234567", "", "5"],
+            "new": ["bob@acme.example", "DE", "AT", "+12345678"],
+        },
+        index=[1, 2, 3, 4],
+        dtype="str",
+    )
+    typed = tables.type_changes(cells, contract(columns=columns))
+    assert typed.table["row"].tolist() == [3, 4]
+    assert typed.refused["reason"].tolist() == [
+        "column `new` holds what looks like an e-mail address",
+        "column `old` holds what looks like a phone number",
+    ]
 
 
 # Columns
@@ -401,8 +505,11 @@ def test_a_score_needs_key_time_and_features_only() -> None:
 # The newest moment
 
 
-def newest(*moments: str) -> tuple[pd.Timestamp | None, int]:
-    found = tables.Newest()
+def newest(
+    *moments: str, outlier_share: float = 0.01, slack_days: int = 90, slack_share: float = 0.1
+) -> tuple[pd.Timestamp | None, int]:
+    params = NewestMoment(outlier_share=outlier_share, slack_days=slack_days, slack_share=slack_share)
+    found = tables.Newest(params)
     found.add(pd.DataFrame({"recorded_at": np.array(moments, dtype="datetime64[us]")}))
     return found.result()
 
@@ -414,6 +521,10 @@ def test_the_newest_moment_is_the_last_plausible_one() -> None:
     assert newest(*year, "2204-12-01", "9999-12-31") == (pd.Timestamp("2024-12-28T09:00"), 2)
     assert newest("2024-01-01") == (pd.Timestamp("2024-01-01"), 0)
     assert newest() == (None, 0)
+    late = "2025-02-01T10:30"
+    assert newest(*year, late, slack_days=30, slack_share=0.0) == (pd.Timestamp("2024-12-28T09:00"), 1)
+    assert newest(*year, late, slack_days=0, slack_share=0.2) == (pd.Timestamp(late), 0)
+    assert newest(*year, "2204-12-01", outlier_share=0.001) == (pd.Timestamp("2204-12-01"), 0)
 
 
 # Properties

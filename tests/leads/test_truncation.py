@@ -15,6 +15,7 @@ SPEC = {
             "criterion": "Status",
             "group": "fit",
             "tracked": True,
+            "declared": {"name": "status", "type": "category"},
         },
     ],
     "kinds": [{"name": "visit", "criterion": "Visits", "group": "engagement"}],

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import xgboost
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,13 +48,23 @@ def said(values: list[Any], column: dict[str, Any]) -> list[str]:
         ("nan", "employees is not a number"),
         ("1,000", "employees is not a number"),
         ("50 to 200", "employees is not a number"),
-        ("inf", "employees is infinite; employees is above 5000.5"),
-        (-np.inf, "employees is infinite; employees is below 1"),
+        ("inf", "employees is infinite or beyond 3.4e+38; employees is above 5000.5"),
+        (-np.inf, "employees is infinite or beyond 3.4e+38; employees is below 1"),
     ],
 )
 def test_numbers(value: object, reason: str) -> None:
     assert said([value], EMPLOYEES) == [reason]
     assert said([value, "7"], EMPLOYEES) == [reason, ""]
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_largest_number_is_the_largest_that_can_be_computed_with(side: int) -> None:
+    column = {"name": "revenue", "type": "number"}
+    most, more = side * checks.LARGEST, side * float(np.nextafter(checks.LARGEST, np.inf))
+    assert said([most, more, repr(more), side * 1e39], column) == ["", *["revenue is infinite or beyond 3.4e+38"] * 3]
+    xgboost.DMatrix(np.array([[most]]))
+    with pytest.raises(xgboost.core.XGBoostError, match="inf"):
+        xgboost.DMatrix(np.array([[side * 1e39]]))
 
 
 @pytest.mark.parametrize(

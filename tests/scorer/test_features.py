@@ -16,6 +16,7 @@ SPEC = {
             "criterion": "Size",
             "group": "fit",
             "tracked": True,
+            "declared": {"name": "employees", "type": "number"},
         },
         {
             "name": "industry",
@@ -24,6 +25,7 @@ SPEC = {
             "criterion": "Industry",
             "group": "fit",
             "tracked": False,
+            "declared": {"name": "industry", "type": "category"},
         },
     ],
     "kinds": [

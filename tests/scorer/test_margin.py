@@ -31,7 +31,7 @@ def blend() -> tuple[Margin, pd.DataFrame]:
     frame, label = data()
     encoder, matrix = encode(frame)
     members = [
-        fit_logistic(encoder, matrix, label, LogisticSettings(bins=4, c=0.1)),
+        fit_logistic(encoder, matrix, label, LogisticSettings(bins=4, c=0.1), clip=4.0),
         fit_xgboost(encoder, matrix, label, TREES, rounds=30, seed=1, threads=1),
     ]
     return Margin.centred(encoder, members, [0.25, 0.75], frame), frame

@@ -1,5 +1,6 @@
 """The scorer as a whole: its routes agree, its sums add up, and it refuses what it should."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -32,13 +33,12 @@ SPEC = {
             "criterion": criterion,
             "group": "fit",
             "tracked": tracked,
-            "may_be_missing": may,
             "declared": {"name": name, "type": kind, "min": 1} if kind == "number" else {"name": name, "type": kind},
         }
-        for name, kind, criterion, tracked, may in [
-            ("employees", "number", "Company size", True, False),
-            ("industry", "category", "Industry", False, True),
-            ("has_work_email", "number", "Work e-mail", False, True),
+        for name, kind, criterion, tracked in [
+            ("employees", "number", "Company size", True),
+            ("industry", "category", "Industry", False),
+            ("has_work_email", "number", "Work e-mail", False),
         ]
     ],
     "tracked": ["employees"],
@@ -52,6 +52,7 @@ SPEC = {
     "windows_days": [7, 30],
     "aged": True,
     "max_age_days": 45,
+    "created_format": None,
 }
 
 
@@ -101,7 +102,7 @@ def folder(tmp_path_factory):
         max_depth=3, learning_rate=0.2, min_child_weight=1.0, subsample=1.0, colsample_bytree=1.0, reg_lambda=1.0
     )
     members = [
-        fit_logistic(encoder, matrix, label, LogisticSettings(bins=3, c=0.1)),
+        fit_logistic(encoder, matrix, label, LogisticSettings(bins=3, c=0.1), clip=4.0),
         fit_xgboost(encoder, matrix, label, trees, rounds=15, seed=1, threads=1),
     ]
     path = tmp_path_factory.mktemp("model") / "scorer"
@@ -207,6 +208,44 @@ def test_flags_name_what_a_reader_should_know(scorer):
     leads.loc[2, "employees"] = np.nan
     flags = scorer.score(leads, visits, changes.iloc[:0])["flags"]
     assert flags.tolist() == ["unseen_category:industry", "age_beyond_training", "missing_input:employees", ""]
+
+
+def test_a_row_without_a_key_is_refused_and_touches_no_other(scorer):
+    leads, visits, changes = history(5)
+    clean = scorer.score(leads, visits, changes)
+    keyless = pd.concat([leads.iloc[[0]].assign(lead_id=None), leads], ignore_index=True)
+    stray = pd.concat([visits, visits.iloc[[0]].assign(lead_id=None)], ignore_index=True)
+    got = scorer.score(keyless, stray, changes)
+    assert got["refused"][0] == "lead_id is missing"
+    pd.testing.assert_frame_equal(got.iloc[1:].reset_index(drop=True), clean)
+    assert scorer.score(keyless.iloc[[0]], visits, changes)["score"].isna().all()
+
+
+def test_history_that_is_no_list_of_records_refuses_that_row_only(scorer):
+    rows = nested(*history(4))
+    clean = scorer.predict(rows)
+    rows["activities"] = [np.nan, "visit", [["visit"]], rows["activities"][3]]
+    got = scorer.predict(rows)
+    assert got["refused"].tolist() == ["", *["activities is not a list of records"] * 2, ""]
+    assert got["probability"][3] == clean["probability"][3]
+    rows["activities"] = [None, [], [], []]
+    assert (scorer.predict(rows)["refused"] == "").all()
+
+
+def test_values_score_the_same_whichever_way_they_come_in(scorer):
+    """Text from a file, JSON, or floats where pandas found a gap: one lead, one score."""
+    leads, visits, changes = history(4)
+    spec = json.loads(json.dumps(SPEC))
+    spec["profile"][0]["declared"]["missing"] = ["", "-1"]
+    spec["profile"][1]["declared"]["missing"] = ["", "unknown"]
+    one = dataclasses.replace(scorer, spec=spec)
+    leads["employees"], leads["industry"] = [np.nan, 40.0, 7.0, np.nan], ["energy", None, "retail", None]
+    none = changes.iloc[:0]
+    expected = one.score(leads, visits, none)
+    for sizes in (["-1", "40", "7.0", ""], [-1, 40, 7, -1], [-1.0, 40.0, 7.0, None]):
+        for words in (["energy", "unknown", "retail", ""], ["energy", None, "retail", np.nan]):
+            raw = leads.assign(employees=pd.Series(sizes, dtype=object), industry=pd.Series(words, dtype=object))
+            pd.testing.assert_frame_equal(one.score(raw, visits, none), expected)
 
 
 def test_an_absent_column_is_a_clear_error(scorer):

@@ -14,7 +14,10 @@ def drawn(n: int = 20000, intercept: float = -0.7, slope: float = 0.6) -> tuple[
     generator = np.random.default_rng(11)
     margin = generator.normal(-1.5, 1.2, n)
     label = (generator.random(n) < sigmoid(intercept + slope * margin)).astype("int8")
-    frame = pd.DataFrame({"lead_id": [f"{k:06d}" for k in range(n)], "label": label, "position": np.arange(n)})
+    as_of = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(n) // 100, unit="D")
+    frame = pd.DataFrame(
+        {"lead_id": [f"{k:06d}" for k in range(n)], "as_of": as_of, "label": label, "position": np.arange(n)}
+    )
     return frame, margin
 
 
@@ -25,12 +28,31 @@ def params(project_root):
 
 def test_sigmoid_recovers_the_law_it_was_drawn_from(params):
     frame, margin = drawn()
-    found, table = calibrators.choose(frame, margin, params.calibrators)
+    found, table = calibrators.choose(frame, margin, params, horizon_days=0)
     assert found.kind == "sigmoid"
     # Three standard errors of a logistic fit on 20,000 rows.
     assert found.intercept == pytest.approx(-0.7, abs=0.1)
     assert found.slope == pytest.approx(0.6, abs=0.06)
     assert table["chosen"].tolist() == [kind == "sigmoid" for kind in table["calibrator"]]
+
+
+def test_rows_not_yet_decided_at_the_step_are_not_learned_from(params):
+    """The level doubles in the last thirty days before the step; their outcomes are not known at it."""
+    frame, margin = drawn(20000)
+    position = frame["position"]
+    late = (position >= 7100) & (position < 10000)
+    flipped = frame.assign(label=frame["label"].where(~late, 1))
+    _, honest = calibrators.choose(frame, margin, params, horizon_days=30)
+    _, same = calibrators.choose(flipped, margin, params, horizon_days=30)
+    pd.testing.assert_frame_equal(honest, same)
+    _, peeked = calibrators.choose(flipped, margin, params, horizon_days=0)
+    assert (peeked["log_loss"] - honest["log_loss"]).max() > 0.01
+
+
+def test_with_too_few_conversions_the_level_alone_is_set(params):
+    frame, margin = drawn(100)
+    found, table = calibrators.choose(frame, margin, params, horizon_days=0)
+    assert found.kind == "intercept" and table["log_loss"].isna().all()
 
 
 @pytest.mark.parametrize("kind", ["intercept", "sigmoid"])

@@ -150,7 +150,6 @@ def fitted() -> tuple[XGBoostMember, np.ndarray]:
     data = xgb.DMatrix(
         matrix,
         label=(rng.random(n) < chance).astype(float),
-        feature_names=encoder.names,
         feature_types=encoder.feature_types,
         enable_categorical=True,
     )
@@ -227,7 +226,7 @@ def read_tree(text: str, names: list[str]) -> dict[int, dict[str, Any]]:
             return int(yes if inside else no)
 
         nodes[node["nodeid"]] = {
-            "feature": names.index(node["split"]),
+            "feature": int(node["split"].removeprefix("f")),
             "follow": follow,
             "cover": node["cover"],
             "children": [yes, no],

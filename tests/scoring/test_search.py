@@ -100,6 +100,16 @@ def test_a_killed_search_resumes_to_the_same_trials(tune, tmp_path):
     assert run(judge(), tune, study("killed")) == whole
 
 
+def test_a_search_killed_in_its_first_trial_still_begins_with_the_strong_default(tune, tmp_path):
+    snapshots, features = history()
+    folds = search.folds(snapshots, number=2, first_share=0.6, horizon_days=7)
+    judge = search.Judge(snapshots, features, folds, tune, 5, 1)
+    study = optuna.create_study(study_name="s", storage=f"sqlite:///{tmp_path / 's'}.db")
+    study.enqueue_trial(tune.xgboost.first.model_dump())
+    study.ask()
+    assert run(judge, tune, study, stop_after=1)[0].settings == tune.xgboost.first
+
+
 def test_the_blend_is_no_worse_than_its_best_member(tune):
     snapshots, features = history()
     folds = search.folds(snapshots, number=2, first_share=0.6, horizon_days=7)

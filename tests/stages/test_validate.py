@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 from pipeline import params as params_module
 from pipeline.adapters import files
 from pipeline.adapters.stage import Stage
 from pipeline.errors import ArtefactError, ValidationFailed
+from pipeline.leads import demo
 from pipeline.leads.contract import describe
 from pipeline.params import Params
 from pipeline.paths import Workspace, catalogue
 from pipeline.stages import validate
 from tests.small_history import NEWEST, replaced, resolved, tables, with_cell
+from tests.workspaces import run_stages, small_workspace
 
 NO_REFUSALS = pd.DataFrame({"table": [], "row": [], "reason": [], "raw": []}).astype(
     {"table": "str", "row": "int64", "reason": "str", "raw": "str"}
@@ -138,6 +142,51 @@ def test_equal_inputs_give_equal_bytes_anywhere(tmp_path: Path, params: Params) 
         run(workspace, params)
         made.append(files.read_json(workspace.path("validate/manifest.json")))
     assert made[0] == made[1]
+
+
+def test_nothing_that_dvc_caches_holds_personal_data(project_root: Path, tmp_path: Path) -> None:
+    """Canaries: every name, address and number of the demo's own text, looked for in all that the stages leave."""
+    workspace = small_workspace(
+        project_root,
+        tmp_path / "work",
+        ("leads: 4000", "leads: 600"),
+        ("dirty_share: 0.015", "dirty_share: 0.06"),
+        ("max_refused_share: 0.05", "max_refused_share: 0.5"),
+    )
+    run_stages(workspace, ("ingest", "validate"))
+    params = params_module.load(workspace.params)
+    canaries: set[str] = set()
+    for block in demo.generate(params.ingest.demo, params.run.seed):
+        leads, changes = block.leads, block.changes
+        canaries |= {value for name in ("full_name", "email", "phone") for value in leads[name]}
+        canaries |= set(leads.loc[leads["industry"].str.contains("@"), "industry"])
+        canaries |= set(leads.loc[leads["region"].str.startswith("+"), "region"])
+        canaries |= set(changes.loc[changes["column"] == "mobile_phone", "new_value"])
+    canaries -= {""}
+    assert len(canaries) > 1000
+
+    declared = yaml.safe_load(workspace.root.joinpath("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    outs: dict[str, dict[str, Any]] = {}
+    for stage in ("ingest", "validate"):
+        outs |= {name: says for out in declared[stage]["outs"] for name, says in out.items()}
+    uncached = {name for name, says in outs.items() if says.get("cache") is False}
+    assert uncached == {"data/ingest/refused.parquet", "data/validate/quarantine.parquet"}
+    found = {name: sum(canary in text for canary in canaries) for name, text in shown(workspace, outs).items()}
+    assert found.pop("data/ingest/refused.parquet") > 0, "canaries are planted"
+    found.pop("data/validate/quarantine.parquet")
+    assert len(found) > 10 and not any(found.values()), found
+
+
+def shown(workspace: Workspace, outs: Iterable[str]) -> dict[str, str]:
+    """All that can be read in a stage's outputs: tables as CSV, everything else byte by byte; folders file by file."""
+    texts = {}
+    for name in outs:
+        path = workspace.root / name
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            raw = file.read_bytes().decode("utf-8", "replace")
+            table = files.read_table(file).to_csv() if file.suffix == ".parquet" else ""
+            texts[file.relative_to(workspace.root).as_posix()] = raw + table
+    return texts
 
 
 def test_no_value_is_logged(tmp_path: Path, params: Params, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,47 @@
+"""Raw values are cleaned to what `ingest` would have typed."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.scorer.cleaning import clean
+
+CODE = {"name": "browser", "type": "category", "missing": ["", "n/a"]}
+SIZE = {"name": "size", "type": "number", "missing": ["", "999"]}
+FLAG = {"name": "flag", "type": "boolean", "missing": [""]}
+
+
+@pytest.mark.parametrize(
+    ("values", "cleaned"),
+    [
+        ([2.0, None, 3.0], ["2", None, "3"]),  # pandas makes floats of codes where one is missing
+        ([2, 3, 10], ["2", "3", "10"]),
+        (["2", "n/a", ""], ["2", None, None]),
+        ([True, False, None], ["true", "false", None]),
+        ([2.5, " 2", "NA"], ["2.5", " 2", "NA"]),
+    ],
+)
+def test_categories(values, cleaned):
+    got = clean(pd.Series(values, dtype=object), CODE)
+    assert got.astype(object).where(got.notna(), None).tolist() == cleaned
+
+
+@pytest.mark.parametrize("values", [["7", "999", "", None], [7, 999, 999, None], [7.0, 999.0, np.nan, np.nan]])
+def test_numbers(values):
+    got = clean(pd.Series(values), SIZE)
+    assert got.dtype == "float64"
+    assert got[0] == 7 and got[1:].isna().all()
+
+
+def test_text_that_is_no_number_stays_for_the_checks_to_name():
+    assert clean(pd.Series(["7", "seven"]), SIZE).tolist() == ["7", "seven"]
+
+
+@pytest.mark.parametrize("values", [[True, False, None], ["yes", "no", ""], [1, 0, np.nan], ["1.0", "False", None]])
+def test_flags(values):
+    got = clean(pd.Series(values, dtype=object), FLAG)
+    assert got[:2].tolist() == [1.0, 0.0] and np.isnan(got[2])
+
+
+def test_the_index_is_kept():
+    assert clean(pd.Series(["7"], index=[42]), SIZE).index.tolist() == [42]

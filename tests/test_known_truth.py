@@ -1,0 +1,46 @@
+"""The demo's law is known: what the pipeline finds must agree with it, and nothing may beat it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.leads.demo_law import law
+from pipeline.leads.snapshots import rows_at
+from pipeline.scoring import metrics
+
+
+@pytest.fixture(scope="module")
+def truth(demo_run):
+    """The test snapshots with the label, every system's probability, and the law's."""
+    folder = demo_run / "data"
+    scores = pd.read_parquet(folder / "evaluate/scores.parquet")
+    rivals = pd.read_parquet(folder / "evaluate/rival_scores.parquet")
+    leads, activities, changes = (
+        pd.read_parquet(folder / f"validate/{name}.parquet") for name in ("leads", "activities", "changes")
+    )
+    rows = rows_at(leads, scores[["lead_id", "as_of"]])
+    found = law(rows.drop(columns="as_of"), activities, changes, rows["as_of"], horizon_days=30, paths=64, seed=1)
+    return rivals.assign(candidate=scores["probability"], law=found["probability"].to_numpy())
+
+
+def test_the_law_is_as_hard_as_promised(truth):
+    label = truth["label"].to_numpy()
+    assert 0.75 <= metrics.auc(label, truth["law"].to_numpy()) <= 0.88
+    own = metrics.log_loss(label, truth["law"].to_numpy())
+    assert metrics.log_loss(label, truth["xgboost_default"].to_numpy()) >= 1.02 * own
+    assert all(own < metrics.log_loss(label, truth[name].to_numpy()) for name in ("candidate", "logistic", "base_rate"))
+
+
+def test_the_candidate_comes_nearer_to_the_law_than_the_simple_rivals(truth):
+    """Measured against the law's probabilities, which have no luck of the draw in them."""
+
+    def distance(name: str) -> float:
+        probability = truth[name].to_numpy()
+        return float(np.mean(-truth["law"] * np.log(probability) - (1 - truth["law"]) * np.log(1 - probability)))
+
+    for rival in ("base_rate", "one_feature", "xgboost_default"):
+        assert distance("candidate") < distance(rival)
+
+
+def test_the_candidate_ranks_leads_as_the_law_does(truth):
+    assert truth["candidate"].corr(truth["law"], method="spearman") > 0.7
