@@ -21,6 +21,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 repro: $(READY) ## run the whole pipeline, log it to MLflow, print the summary
+	@.venv/bin/leads check
 	@$(PY) -m dvc repro
 	@.venv/bin/leads sync
 	@.venv/bin/leads summary

@@ -62,12 +62,16 @@ def score(
 
     Example: leads score new_leads.csv --activities log.csv --model champion --as-of 2026-01-31 --out scores.csv
     """
-    from pipeline.adapters import batch, model_folder, registry, sources, tracking
+    from pipeline.adapters import batch, files, model_folder, registry, sources, tracking
 
     if (file is None) != open_leads:
         raise ParamsError("give a file of leads, or --open for the history's own open leads (one of the two).")
     workspace, params = _project()
     moment = _moment(as_of)
+    # Before any work: an hour of scoring must not end at a folder that cannot be written.
+    target = files.writable(out)
+    if target in {given.resolve() for given in (file, activities, changes) if given is not None}:
+        raise ParamsError(f"--out {out} is one of the files to be read; name another one.")
     version, folder = registry.resolve(tracking.open_store(workspace), params.run.contract, model)
     scorer = model_folder.load(folder)
     if file is None:
@@ -75,7 +79,7 @@ def score(
             raise ParamsError(
                 "--open takes its leads, activities and as-of date from the history; leave the others out."
             )
-        result = batch.score_open(scorer, workspace)
+        result = batch.score_open(scorer, workspace, params.run.contract)
     else:
         now = pd.Timestamp(datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0))
         resolved = sources.read_contract(workspace, params.run.contract)
@@ -115,8 +119,13 @@ def approve(
     from pipeline.adapters import registry, tracking
 
     workspace, params = _project()
-    registry.approve(tracking.open_store(workspace), params.run.contract, version, by, note)
-    typer.echo(f"version {version} is champion of {params.run.contract}, approved by {by}")
+    store = tracking.open_store(workspace)
+    before = registry.champion(store, params.run.contract)
+    now = registry.approve(store, params.run.contract, version, by, note)
+    if before is not None and before.number == now.number:
+        typer.echo(f"version {now.number} is champion of {params.run.contract} already; nothing was changed")
+    else:
+        typer.echo(f"version {now.number} is champion of {params.run.contract}, approved by {by.strip()}")
 
 
 @app.command()
@@ -130,6 +139,21 @@ def models() -> None:
     workspace, params = _project()
     table = registry.models(tracking.open_store(workspace), params.run.contract)
     typer.echo(table.to_string(index=False) if len(table) else f"no registered version of {params.run.contract} yet")
+
+
+@app.command()
+def check() -> None:
+    """Read params.yaml and the contract it names, and say what is wrong with them, before anything runs.
+
+    Example: leads check
+    """
+    from pipeline.adapters import sources
+    from pipeline.leads.specification import specify
+    from pipeline.scorer.features import feature_list
+
+    workspace, params = _project()
+    spec = specify(sources.read_contract(workspace, params.run.contract), params.featurize)
+    typer.echo(f"params.yaml and contract {params.run.contract} are sound: {len(feature_list(spec))} features")
 
 
 @app.command()
@@ -173,7 +197,7 @@ def demo(
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option(help="Port on loopback.")] = 5000) -> None:
+def ui(port: Annotated[int, typer.Option(help="Port on loopback.", min=1, max=65535)] = 5000) -> None:
     """Open the MLflow UI on loopback, on this project's store. Ctrl-C ends it.
 
     Where MLFLOW_TRACKING_URI names a server, only say its address: it has a UI of its own.

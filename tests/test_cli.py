@@ -151,6 +151,8 @@ def test_approve_makes_a_champion_that_scores_from_any_folder_below(leads, copy,
     assert "version 1 is champion of demo, approved by A. Reviewer" in out
     code, out, _ = leads("models")
     assert code == 0 and "champion" in out and "A. Reviewer" in out
+    code, out, _ = leads("approve", "1", "--by", "B. Reviewer", "--note", "again")
+    assert code == 0 and "champion of demo already; nothing was changed" in out
     code, _, err = leads("approve", "7", "--by", "A. Reviewer", "--note", "no such")
     assert code == 8 and "has no version 7; it has 1" in err
     code, out, err = leads("score", "--open", "--out", tmp_path / "open.csv", cwd=copy / "data" / "tune")
@@ -270,6 +272,10 @@ def test_summary_says_what_to_type_next(leads, copy):
         (["score", "nothing.csv", "--model", "challenger"], 4, "nothing.csv"),
         (["score", "--open", "--model", "challenger", "--as-of", "2024-01-01"], 2, "--open takes its leads"),
         (["score", "x.csv", "--as-of", "soon"], 2, "--as-of 'soon' is not a date"),
+        (["score", "x.csv", "--out", "x.csv"], 2, "is one of the files to be read"),
+        (["score", "x.csv", "--out", "."], 6, "is not a file that can be replaced"),
+        (["score", "x.csv", "--out", "params.yaml/x.csv"], 6, "cannot be written"),
+        (["approve", "1", "--by", "A. Reviewer", "--note", " "], 8, "who approves and why"),
         (["score", "x.csv", "--model", "best"], 8, "has no version best"),
     ],
 )
@@ -277,6 +283,22 @@ def test_bad_input_is_one_message_with_its_exit_code(leads, arguments, code, sai
     got, _, err = leads(*arguments)
     assert got == code
     assert said in err and "Traceback" not in err and len(err.strip().splitlines()) <= 3
+
+
+def test_check_says_whether_params_and_contract_are_sound(leads, copy):
+    code, out, _ = leads("check")
+    assert code == 0 and "params.yaml and contract demo are sound: 86 features" in out
+
+
+def test_a_run_of_another_contract_is_not_summarised_as_this_one(copy, tmp_path):
+    root = tmp_path / "switched"
+    shutil.copytree(copy, root, ignore=shutil.ignore_patterns("raw", "scores"))
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(text.replace("contract: demo", "contract: online_shoppers"))
+    command = [sys.executable, "-m", "pipeline.cli", "summary"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 6
+    assert "data/ holds a run of contract demo, params.yaml names online_shoppers" in done.stderr
 
 
 def test_outside_a_project_the_code_s_own_project_is_used_or_an_error_says_what_is_missing(tmp_path):
@@ -288,7 +310,7 @@ def test_outside_a_project_the_code_s_own_project_is_used_or_an_error_says_what_
     assert done.returncode == 2 and "key is missing" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["score", "approve", "models", "sync", "summary", "demo", "ui"])
+@pytest.mark.parametrize("command", ["score", "approve", "models", "check", "sync", "summary", "demo", "ui"])
 def test_every_command_has_help_with_an_example(command):
     shown = RUNNER.invoke(cli.app, [command, "--help"])
     assert shown.exit_code == 0 and f"Example: leads {command}" in shown.output

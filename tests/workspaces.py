@@ -16,6 +16,7 @@ SMALL = {
     "trials: {logistic: 4, xgboost: 8}": "trials: {logistic: 1, xgboost: 2}",
     "bootstrap_samples: 500": "bootstrap_samples: 100",
     "sample_rows: 2000": "sample_rows: 300",
+    "min_conversions: 30": "min_conversions: 5",
 }
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from pipeline.adapters import files, model_folder, sources
+from pipeline.errors import ArtefactError
 from pipeline.leads import cohort, contract
 from pipeline.leads.contract import CONVERTED, LEAD_KEY, ROW, Resolved
 from pipeline.leads.declarations import repeats
@@ -96,15 +97,19 @@ def score_files(
     return _ranked(parts, [*notes, *history_notes])
 
 
-def score_open(scorer: Any, workspace: Workspace) -> Result:
-    """Score the history's own open leads as of its last recorded moment.
+def score_open(scorer: Any, workspace: Workspace, name: str) -> Result:
+    """Score the history's own open leads as of its last recorded moment; `name` is the contract it must be of.
 
     Raises:
-        ArtefactError: the stages before have not run, or their results were changed.
+        ArtefactError: the stages before have not run, their results were changed, or are of another contract.
         ModelError: the scorer needs a column that the history does not have.
     """
     results = files.Results(workspace)
     resolved = contract.restore(results.json("ingest/contract.json"))
+    if resolved.name != name:
+        raise ArtefactError(
+            f"data/ holds a run of contract {resolved.name}, params.yaml names {name}; run `dvc repro`."
+        )
     newest = results.json("ingest/provenance.json")["newest_recorded_at"]
     leads = results.table("validate/leads.parquet")
     if resolved.contract.outcome.kind == "dates":

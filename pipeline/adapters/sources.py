@@ -595,7 +595,7 @@ def no_refusals() -> pd.DataFrame:
 def _as_given(path: Path, declared: File | None) -> File:
     """How to read a file named on the command line: as the contract's file of that table, but where and what it is."""
     base = declared if declared is not None else File(path="given")
-    kind = "parquet" if path.suffix == ".parquet" else "csv"
+    kind = "parquet" if path.suffix.lower() == ".parquet" else "csv"
     return base.model_copy(update={"path": str(path), "url": None, "member": None, "sha256": None, "format": kind})
 
 
@@ -639,9 +639,12 @@ def _typed_parts(
 def _check_columns(header: list[str], resolved: Resolved, table: str, label: str, *, scoring: bool) -> None:
     faults = tables.column_faults(header, resolved, table, scoring=scoring)
     if faults and len(header) == 1:
-        faults.append("the header has one column only; is the separator declared in the contract the file's own")
+        faults.append("the header has one column only; is the contract's `separator` (else `,`) the one in the file?")
     if faults:
-        raise SourceError(f"{label}: {'; '.join(faults)}.")
+        raise SourceError(
+            f"{label}: {'; '.join(faults)}. Names must agree exactly, capitals and blanks included; correct the file's "
+            "header or the contract."
+        )
 
 
 def _with_lines(refused: pd.DataFrame, part: Part) -> pd.DataFrame:

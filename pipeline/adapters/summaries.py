@@ -29,6 +29,12 @@ def summarize(workspace: Workspace, params: Params) -> str:
     if not decision_file.is_file():
         raise ArtefactError(f"{decision_file} is missing; run `dvc repro` first.")
     results = files.Results(workspace)
+    described = results.json("ingest/contract.json")["contract"]
+    if described["name"] != params.run.contract:
+        raise ArtefactError(
+            f"data/ holds a run of contract {described['name']}, params.yaml names {params.run.contract}; "
+            "run `dvc repro`."
+        )
     decision = results.json("register/decision.json")
     registration = results.json("register/registration.json")
     metrics = results.json("evaluate/metrics.json")
@@ -40,7 +46,7 @@ def summarize(workspace: Workspace, params: Params) -> str:
     else:
         lines.append(f"Decision           refused, nothing registered. {decision['letter']}")
     split = "newest leads" if metrics["split"] == "time" else "leads parted at RANDOM, no time axis: not a forecast"
-    horizon = results.json("ingest/contract.json")["contract"]["outcome"]["horizon_days"]
+    horizon = described["outcome"]["horizon_days"]
     within = f" within {horizon} days" if horizon else ""
     ranges = pd.read_csv(results.path("evaluate/intervals.csv")).set_index("metric")
     level = f"{params.evaluate.interval_level:.0%} interval"
@@ -56,7 +62,11 @@ def summarize(workspace: Workspace, params: Params) -> str:
         "",
         *_ranking(workspace, params),
         "",
-        *_next(version, registry.champion(tracking.open_store(workspace), params.run.contract)),
+        *_next(
+            version,
+            described["activities"] is not None,
+            registry.champion(tracking.open_store(workspace), params.run.contract),
+        ),
     ]
     return "\n".join(lines)
 
@@ -64,7 +74,7 @@ def summarize(workspace: Workspace, params: Params) -> str:
 def _ranking(workspace: Workspace, params: Params) -> list[str]:
     """Rank the open leads, write the whole ranking, and name the highest."""
     scorer = model_folder.load(workspace.path("calibrate/scorer"))
-    result = batch.score_open(scorer, workspace)
+    result = batch.score_open(scorer, workspace, params.run.contract)
     if result.scored == 0:
         return ["Open leads         none: every outcome in this source is decided"]
     batch.export(result, workspace.root / RANKING, params.explain.reasons)
@@ -80,16 +90,17 @@ def _ranking(workspace: Workspace, params: Params) -> list[str]:
     ]
 
 
-def _next(version: int | None, champion: Any) -> list[str]:
+def _next(version: int | None, with_activities: bool, champion: Any) -> list[str]:
     """What to type next."""
+    activities = "--activities FILE " if with_activities else ""
     if version is None:
         return [
             "Next               read data/register/decision.json, change params.yaml or the contract, then: dvc repro"
         ]
     if champion is not None and champion.number == version:
-        return [f"Next               version {version} is champion. Score new leads: leads score FILE --model champion"]
+        return [f"Next               version {version} is champion. Score new leads: leads score FILE {activities}"]
     return [
         "Next               look at the run:  make ui",
         f'                   approve it:       leads approve {version} --by "YOUR NAME" --note "WHY"',
-        "                   score new leads:  leads score FILE --activities FILE --model challenger",
+        f"                   score new leads:  leads score FILE {activities}--model challenger",
     ]

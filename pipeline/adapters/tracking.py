@@ -160,8 +160,18 @@ def open_store(workspace: Workspace) -> Store:
         uri = f"{_SQLITE}{database}"
     elif _is_server(uri):
         _reach(uri)
+    elif "://" not in uri:
+        raise RegistryError(
+            f"MLFLOW_TRACKING_URI is {uri!r}; name a server (http://...) or a sqlite:/// file, or unset it."
+        )
     home = database.parent if database else workspace.mlruns.resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        (home / ".lock").touch()
+    except OSError as fault:
+        raise RegistryError(
+            f"{home}: no MLflow store can be kept there ({fault.strerror}); see MLFLOW_TRACKING_URI."
+        ) from None
     with answering(uri):
         if database and database.is_file():
             _rehome(database, home)

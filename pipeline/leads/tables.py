@@ -368,7 +368,7 @@ def _moment(text: pd.Series, format_: str | None, name: str, faults: _Faults) ->
         readable = stripped.where(stripped.str.fullmatch(ISO_TIME).fillna(False).astype(bool))
         readable = readable.str.replace(r"(\.[0-9]{6})[0-9]+", r"\1", regex=True)
         value = pd.to_datetime(readable, format="ISO8601", utc=True, errors="coerce")
-        wanted = "an ISO 8601 date or time (another form is declared as its `format`)"
+        wanted = "an ISO 8601 date or time (if the file uses another form, declare it as the column's `format`)"
     faults.add(text.notna() & value.isna(), f"column `{name}` is not {wanted}")
     return value.dt.tz_localize(None).astype(TIME)
 

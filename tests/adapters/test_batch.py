@@ -18,7 +18,7 @@ from pipeline.scorer.model import OUTPUT
 from pipeline.scoring.fit import encode
 from tests import fake_results, small_history
 
-NO_TIME = "is not an ISO 8601 date or time (another form is declared as its `format`)"
+NO_TIME = "is not an ISO 8601 date or time (if the file uses another form, declare it as the column's `format`)"
 NOW = pd.Timestamp("2024-02-20")
 LEADS = """id,made,won,lost,phone,tax_id,employees,revenue,industry,opted_in,notes
 L1,2024-01-01,,,1,T1,10,0,retail,yes,
@@ -200,9 +200,9 @@ def test_results_that_were_changed_are_not_scored(scorer, project_root, tmp_path
     workspace = fake_results.write(tmp_path / "project", project_root)
     files.write_json(workspace.path("ingest/contract.json"), {})
     with pytest.raises(ArtefactError, match="is not what stage ingest wrote"):
-        batch.score_open(scorer, workspace)
+        batch.score_open(scorer, workspace, "demo")
     with pytest.raises(ArtefactError, match=r"manifest\.json is missing"):
-        batch.score_open(scorer, Workspace(tmp_path))
+        batch.score_open(scorer, Workspace(tmp_path), "demo")
 
 
 def test_reasons_in_words():

@@ -90,7 +90,7 @@ def test_an_altered_copy_is_replaced_and_an_altered_store_refused(store, log_new
     with pytest.raises(RegistryError, match="not those that were registered"):
         registry.resolve(store, "demo", 1)
     with pytest.raises(RegistryError, match="not those that were registered"):
-        registry.approve(store, "demo", 1, "A reviewer", "")
+        registry.approve(store, "demo", 1, "A reviewer", "why")
 
 
 def test_approving_moves_champion_and_is_logged(store, log_new):
@@ -112,8 +112,8 @@ def test_approving_moves_champion_and_is_logged(store, log_new):
 
 def test_approving_the_champion_again_changes_nothing(store, log_new):
     log_new(store)
-    first = registry.approve(store, "demo", 1, "A reviewer", "")
-    assert registry.approve(store, "demo", 1, "Another reviewer", "") == first
+    first = registry.approve(store, "demo", 1, "A reviewer", "why")
+    assert registry.approve(store, "demo", 1, "Another reviewer", "why") == first
     assert len(registry.approvals(store)) == 1
 
 
@@ -121,12 +121,12 @@ def test_going_back_is_an_approval_too(store, log_new):
     for weight in (1.0, 2.0):
         log_new(store, weight=weight)
     for number in (1, 2, 1):
-        registry.approve(store, "demo", number, "A reviewer", "")
+        registry.approve(store, "demo", number, "A reviewer", "why")
     assert registry.champion(store, "demo").number == 1
     assert [line["version"] for line in registry.approvals(store)] == [1, 2, 1]
 
 
-@pytest.mark.parametrize(("by", "note"), [("", "x"), ("  ", "x"), ("A\nB", "x"), ("A", "x\ny")])
+@pytest.mark.parametrize(("by", "note"), [("", "x"), ("  ", "x"), ("A\nB", "x"), ("A", "x\ny"), ("A", ""), ("A", "  ")])
 def test_an_approval_needs_a_name_on_one_line(store, log_new, by, note):
     log_new(store)
     with pytest.raises(RegistryError, match="needs the name of who approves"):
@@ -136,12 +136,12 @@ def test_an_approval_needs_a_name_on_one_line(store, log_new, by, note):
 def test_what_did_not_pass_the_gate_cannot_be_champion(store, log_new):
     registration = log_new(store, passed=False)
     with pytest.raises(RegistryError, match="has no registered version yet"):
-        registry.approve(store, "demo", 1, "A reviewer", "")
+        registry.approve(store, "demo", 1, "A reviewer", "why")
     # Registered by hand, past the gate.
     store.client.create_registered_model("lead-scoring-demo")
     store.client.create_model_version("lead-scoring-demo", f"runs:/{registration.run_id}/scorer", registration.run_id)
     with pytest.raises(RegistryError, match="did not pass the gate"):
-        registry.approve(store, "demo", 1, "A reviewer", "")
+        registry.approve(store, "demo", 1, "A reviewer", "why")
     with pytest.raises(RegistryError, match="was not registered by this project"):
         registry.resolve(store, "demo", 1)
 
@@ -234,7 +234,7 @@ def test_a_broken_line_in_the_middle_of_the_log_is_an_error_that_names_it(store,
     path = store.home / "approvals.jsonl"
     path.write_bytes(b"{broken\n" + path.read_bytes())
     with pytest.raises(RegistryError, match=r"approvals\.jsonl, line 1: is not an approval"):
-        registry.approve(store, "demo", 1, "A reviewer", "")
+        registry.approve(store, "demo", 1, "A reviewer", "why")
 
 
 def test_two_that_resolve_at_once_get_the_same_whole_copy(store, log_new, workspace, monkeypatch):

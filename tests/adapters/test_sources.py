@@ -602,7 +602,7 @@ def test_csv_and_parquet_give_the_same_tables(workspace: Workspace, small: Resol
     ("content", "message"),
     [
         (LEADS.replace(b"size", b"weight", 1), r"it lacks the column `size`.*; it holds the column `weight`"),
-        (LEADS.replace(b";", b","), "is the separator declared in the contract the file's own"),
+        (LEADS.replace(b";", b","), "is the contract.s `separator`"),
         (LEADS.split(b"\n")[0], "has no rows below its header"),
         (
             LEADS.replace(b"2024-01-0", b"01/2024/"),
