@@ -221,26 +221,14 @@ def bootstrap_by_lead(
     return pd.concat(tables, ignore_index=True)
 
 
-def paired_difference_by_lead(
-    frame: pd.DataFrame, candidate: str, rival: str, *, bins: int, samples: int, seed: int
-) -> pd.DataFrame:
-    """Distribution of metric(candidate) - metric(rival) over resampled leads, both on the same draws.
-
-    Args:
-        frame: as for `bootstrap_by_lead`; `candidate` and `rival` name two of its columns.
-
-    Returns:
-        One row per sample and one column per metric of `METRICS`. Below zero is better for `SMALLER_IS_BETTER`. For
-        equal `seed` and `samples` the draws are those of `bootstrap_by_lead`.
-    """
-    draws = resampled_by_lead(frame, [candidate, rival], bins=bins, samples=samples, seed=seed)
-    return pd.DataFrame(draws[candidate] - draws[rival], columns=list(METRICS))
-
-
 def resampled_by_lead(
     frame: pd.DataFrame, systems: Sequence[str], *, bins: int, samples: int, seed: int
 ) -> dict[str, Array]:
-    """Every metric on every resample of leads: per system an array of shape (samples, n_metrics)."""
+    """Every metric on every resample of leads: per system an array of shape (samples, n_metrics).
+
+    All systems are measured on the same draws, so that their differences are paired; for equal `seed` and `samples` the
+    draws are those of `bootstrap_by_lead`.
+    """
     parts = {name: _System(*_checked(frame["label"], frame[name])) for name in systems}
     result: dict[str, list[Array]] = {name: [] for name in systems}
     for weights in _lead_weights(frame["lead_id"], samples, seed):
