@@ -133,8 +133,8 @@ def approve(store: Store, contract: str, version: int | str, by: str, note: str)
     done by the next call.
 
     Raises:
-        RegistryError: no such version, it did not pass the gate, its bytes are not those that were registered, `by` is
-            empty, or another process moved the alias at the same moment.
+        RegistryError: no such version, it did not pass the gate, its bytes are not those that were registered, `by` or
+            `note` is empty, or another process moved the alias at the same moment.
     """
     if not by.strip() or not note.strip() or "\n" in by + note:
         raise RegistryError("an approval needs the name of who approves and why, one line each.")

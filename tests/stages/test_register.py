@@ -72,7 +72,7 @@ def test_a_second_run_makes_no_second_run_or_version(run, tmp_path):
 def test_the_champion_of_the_moment_is_recorded(run, tmp_path):
     run()
     store = open_store(tmp_path)
-    registry.approve(store, "demo", 1, "A reviewer", "")
+    registry.approve(store, "demo", 1, "A reviewer", "why")
     assert run()[0]["champion"] == {"version": 1, "identical": True}
     decision, registration = run(weight=2.0)
     assert decision["champion"] == {"version": 1, "identical": False}
