@@ -117,25 +117,15 @@ def score_open(scorer: Any, workspace: Workspace, name: str) -> Result:
         leads = leads[cohort.still_open(leads, as_of)].reset_index(drop=True).assign(as_of=as_of)
     else:
         leads = leads.iloc[:0].assign(as_of=leads["created_at"].iloc[:0])
-    wanted = set(leads[LEAD_KEY])
     activities, changes = (results.table(f"validate/{name}.parquet") for name in ("activities", "changes"))
-    mine = activities[activities[LEAD_KEY].isin(wanted)], changes[changes[LEAD_KEY].isin(wanted)]
-    return _ranked([_score(scorer, leads, *mine, "the open leads")], [])
+    return _ranked([_score(scorer, leads, activities, changes, "the open leads")], [])
 
 
 def _score(scorer: Any, rows: pd.DataFrame, activities: pd.DataFrame, changes: pd.DataFrame, what: str) -> pd.DataFrame:
     parts = [_unscored(rows.iloc[:0], "", scorer.version)]
     with model_folder.asking(scorer, what):
         for start in tqdm(range(0, len(rows), CHUNK), desc="score", unit="chunk", disable=len(rows) <= CHUNK):
-            part = rows.iloc[start : start + CHUNK]
-            mine = set(part[LEAD_KEY])
-            parts.append(
-                scorer.score(
-                    part,
-                    activities[activities[LEAD_KEY].isin(mine)],
-                    changes[changes[LEAD_KEY].isin(mine)],
-                )
-            )
+            parts.append(scorer.score(rows.iloc[start : start + CHUNK], activities, changes))
     return pd.concat(parts, ignore_index=True)
 
 

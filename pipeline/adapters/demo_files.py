@@ -7,9 +7,8 @@ from pathlib import Path
 
 from pipeline.adapters import files
 from pipeline.leads import demo
+from pipeline.leads.tables import TABLES
 from pipeline.params import Demo
-
-TABLES = ("leads", "activities", "changes")
 
 
 def export(params: Demo, seed: int, folder: Path) -> dict[str, int]:

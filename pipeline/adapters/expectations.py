@@ -21,6 +21,7 @@ from pipeline.adapters.files import write_text
 from pipeline.errors import ArtefactError, ContractError
 from pipeline.leads.contract import ROW, Resolved
 from pipeline.leads.declarations import Declaration, declare, flags
+from pipeline.leads.tables import TABLES
 from pipeline.scorer import checks
 
 # The library reads the environment once, when it is loaded; telemetry is off before that.
@@ -41,8 +42,6 @@ with warnings.catch_warnings():
 
 #: Rows that the library holds at once.
 CHUNK = 500_000
-
-TABLES = ("leads", "activities", "changes")
 
 
 @dataclass(frozen=True)

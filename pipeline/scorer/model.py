@@ -345,13 +345,7 @@ def as_time(values: pd.Series, format: str | None = None) -> pd.Series:
 
     `format` is that of the contract for text; ISO 8601 where it names none.
     """
-    if values.dtype.kind == "M":
-        times = values
-    else:
-        times = pd.to_datetime(values.astype(object), errors="coerce", utc=True, format=format or "ISO8601")
-    if getattr(times.dtype, "tz", None) is not None:
-        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
-    return times.astype("datetime64[us]")
+    return checks.moments(values, format)[0]
 
 
 def content(folder: Path) -> dict[str, str]:

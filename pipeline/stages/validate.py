@@ -8,6 +8,7 @@ from pipeline.adapters import expectations
 from pipeline.adapters.stage import Stage, main
 from pipeline.errors import ArtefactError
 from pipeline.leads import contract, leakage, quarantine
+from pipeline.leads.tables import TABLES
 
 
 def run(stage: Stage) -> None:
@@ -15,7 +16,7 @@ def run(stage: Stage) -> None:
     resolved = contract.restore(stage.json("ingest/contract.json"))
     provenance = stage.json("ingest/provenance.json")
     newest = pd.Timestamp(provenance["newest_recorded_at"]) if provenance["newest_recorded_at"] else None
-    tables = {name: stage.table(f"ingest/{name}.parquet") for name in expectations.TABLES}
+    tables = {name: stage.table(f"ingest/{name}.parquet") for name in TABLES}
     refused = stage.table("ingest/refused.parquet")
 
     # Call

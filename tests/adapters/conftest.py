@@ -3,17 +3,8 @@
 import pytest
 
 from pipeline import params as params_module
-from pipeline import process
 from pipeline.adapters import candidates, tracking
 from tests import fake_results
-
-
-@pytest.fixture(autouse=True)
-def quiet_store(monkeypatch):
-    """No telemetry, and no store but the workspace's own."""
-    for name, value in process.ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 @pytest.fixture

@@ -5,19 +5,11 @@ import json
 import pytest
 
 from pipeline import params as params_module
-from pipeline import process
 from pipeline.adapters import candidates, registry, tracking
 from pipeline.adapters.stage import Stage
 from pipeline.errors import ArtefactError
 from pipeline.stages import register
 from tests import fake_results
-
-
-@pytest.fixture(autouse=True)
-def quiet_store(monkeypatch):
-    for name, value in process.ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 @pytest.fixture
