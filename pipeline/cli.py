@@ -142,6 +142,59 @@ def models() -> None:
 
 
 @app.command()
+def init(
+    leads: Annotated[list[str], typer.Argument(help="CSV, Excel or Parquet of past leads; several make one table.")],
+    activities: Annotated[
+        list[str] | None, typer.Option(help="Their activities; repeat it or give a pattern for several files.")
+    ] = None,
+    changes: Annotated[list[str] | None, typer.Option(help="Changes of their columns over time.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the contract; else made of the file's name.")] = None,
+    outcome: Annotated[
+        str | None, typer.Option(help="The column that says whether, or when, a lead converted; else guessed.")
+    ] = None,
+    positive: Annotated[str | None, typer.Option(help="Its value that means converted; else guessed.")] = None,
+    horizon: Annotated[
+        int | None, typer.Option(help="Days within which a conversion counts; else from the delays.", min=1, max=3650)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a contract of that name.")] = False,
+) -> None:
+    """Look at files of leads and propose a contract for them, with a comment on every guess.
+
+    Example: leads init leads.csv --activities log.csv --changes history.csv
+    """
+    from pipeline.adapters import proposals
+    from pipeline.leads.proposal_draft import Wishes
+
+    workspace, params = _project()
+    written = proposals.init(
+        workspace,
+        params,
+        {"leads": leads, "activities": activities or [], "changes": changes or []},
+        name=name,
+        wishes=Wishes(outcome, positive, horizon),
+        force=force,
+        log=lambda line: typer.echo(line, err=True),
+    )
+    typer.echo(proposals.in_words(written))
+
+
+@app.command()
+def use(name: Annotated[str, typer.Argument(help="Name of a contract in data/contracts/.")]) -> None:
+    """Make a contract the one that the pipeline runs: sets `run.contract` in params.yaml.
+
+    Example: leads use my_crm
+    """
+    from pipeline.adapters import proposals
+
+    workspace, _ = _project()
+    before = proposals.use(workspace, name)
+    if before is None:
+        typer.echo(f"params.yaml names contract {name} already; nothing was changed")
+    else:
+        typer.echo(f"params.yaml names contract {name} now (before: {before}). Next: make repro, or: dvc repro")
+
+
+@app.command()
 def check() -> None:
     """Read params.yaml and the contract it names, and say what is wrong with them, before anything runs.
 
@@ -154,6 +207,46 @@ def check() -> None:
     workspace, params = _project()
     spec = specify(sources.read_contract(workspace, params.run.contract), params.featurize)
     typer.echo(f"params.yaml and contract {params.run.contract} are sound: {len(feature_list(spec))} features")
+
+
+@app.command()
+def drift() -> None:
+    """Compare the history in data/ with the one behind the champion, after `dvc repro validate` and before training.
+
+    Example: leads drift
+    """
+    from pipeline.adapters import summaries
+
+    workspace, params = _project()
+    typer.echo(summaries.drifted(workspace, params))
+
+
+@app.command()
+def check_time(
+    samples: Annotated[int, typer.Option(help="Snapshots to rebuild.", min=1)] = 1000,
+    seed: Annotated[int | None, typer.Option(help="Seed of the sample; that of params.yaml by default.", min=0)] = None,
+) -> None:
+    """Prove that no feature of the last run looks into the future.
+
+    For random snapshots everything recorded after the as-of date is deleted, the features are built again, and compared
+    byte for byte. Ends with exit code 10 and the names of the features where any differs.
+
+    Example: leads check-time --samples 1000
+    """
+    from tqdm import tqdm
+
+    from pipeline.adapters import proofs
+    from pipeline.leads import truncation
+
+    workspace, params = _project()
+    proof = proofs.check_time(
+        workspace,
+        samples=samples,
+        seed=params.run.seed if seed is None else seed,
+        progress=lambda places: tqdm(places, "check-time", unit="snapshot", disable=None),
+    )
+    truncation.refuse_differences(proof)
+    typer.echo(f"{proof['pairs']:,} snapshots rebuilt without anything recorded later: every feature came out the same")
 
 
 @app.command()

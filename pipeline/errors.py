@@ -8,7 +8,8 @@
     ├── ArtefactError           6   a stage's input is missing, changed behind its manifest, or being written
     ├── NotEnoughData           7   no matured snapshots, or a split without both outcomes
     ├── RegistryError           8   MLflow: no such version, the alias moved, nothing approved
-    └── ModelError              9   a scorer: an incomplete or altered folder, another format, or input it cannot use
+    ├── ModelError              9   a scorer: an incomplete or altered folder, another format, or input it cannot use
+    └── ProofFailed            10   a feature looks into the future, or a split is not sound
 
 A scorer carries its own code, which cannot import this module: its `ScorerError` states the exit code 9 itself, and
 `adapters.model_folder` raises it as a `ModelError`.
@@ -56,3 +57,7 @@ class RegistryError(LeadScoringError):
 
 class ModelError(LeadScoringError):
     exit_code = 9
+
+
+class ProofFailed(LeadScoringError):
+    exit_code = 10

@@ -50,14 +50,110 @@ class NewestMoment(Section):
     slack_share: Share
 
 
+class Personal(Section):
+    """What is rare, common or odd in a column where names are looked for."""
+
+    few_rows: Annotated[int, Field(ge=2)]
+    common_share: Share
+    odd_share: Share
+
+
 class Ingest(Section):
     max_file_mib: Positive
     newest: NewestMoment
+    personal: Personal
     demo: Demo
+
+
+class Limits(Section):
+    """Two limits on one figure: what weighs as a leak, and what only makes a suspect."""
+
+    leak: Share
+    suspect: Share
+
+
+class Power(Limits):
+    """Limits on what a column tells, as its gain or its separation; see `pipeline.leads.evidence`."""
+
+    certain: Share
+    alone: Share
+    times_rest: Annotated[float, Field(gt=1)]
+    floor: Share
+
+
+class Deciding(Limits):
+    """Values that decide: the rate from which leads "nearly all" convert, and what such values must cover."""
+
+    rate: Annotated[float, Field(gt=0.5, lt=1)]
+    never: Share
+
+
+class Collapse(Section):
+    """A gain that matters, and the part of it that must remain on newer leads."""
+
+    gain: Share
+    remains: Share
+
+
+class Leaks(Section):
+    """How columns that know the outcome are found; see `pipeline.leads.evidence`."""
+
+    max_rows: Positive
+    min_rows: Positive
+    bins: Annotated[int, Field(ge=2)]
+    blocks: Positive
+    folds: Annotated[int, Field(ge=2)]
+    prior_rows: Number
+    filled: Limits
+    fill_gap: Share
+    power: Power
+    separation: Power
+    deciding: Deciding
+    changed: Limits
+    collapse: Collapse
+    stands_in: Limits
+
+
+class Profile(Section):
+    """What is kept of a history to compare later ones with; see `pipeline.leads.drift`."""
+
+    min_count: Positive
+    values: Positive
+    steps: Annotated[int, Field(ge=2, le=100)]
+    recent_days: Positive
 
 
 class Validate(Section):
     max_refused_share: Share
+    profile: Profile
+    leaks: Leaks
+
+
+class Maturity(Section):
+    """How long conversions take: the horizons that may be suggested, and what a sound one catches."""
+
+    horizons_days: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    enough_share: Annotated[float, Field(gt=0, lt=1)]
+    little_share: Share
+    window_share: Annotated[float, Field(gt=0, le=1)]
+    min_watched: Positive
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if sorted(set(self.horizons_days)) != self.horizons_days:
+            raise ValueError("horizons_days must rise and hold no value twice")
+        if self.little_share > self.enough_share:
+            raise ValueError("little_share must not exceed enough_share")
+        return self
+
+
+class Recording(Section):
+    """When a stretch of a history counts as one in which outcomes were not recorded, or not yet."""
+
+    absent_share: Annotated[float, Field(gt=0, lt=0.5)]
+    growth_share: Annotated[float, Field(gt=0, le=0.25)]
+    late_share: Annotated[float, Field(gt=0, lt=1)]
+    min_expected: Annotated[float, Field(gt=0)]
 
 
 class Featurize(Section):
@@ -68,6 +164,8 @@ class Featurize(Section):
     train_share: Annotated[float, Field(gt=0, lt=1)]
     calibrate_share: Annotated[float, Field(gt=0, lt=1)]
     time_proof_samples: Positive
+    maturity: Maturity
+    recording: Recording
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -174,20 +272,45 @@ class Explain(Section):
     reasons: Positive
 
 
+class LeakPrice(Section):
+    """On what, and with what system, the price of a leak is measured; see `pipeline.scoring.leak_price`."""
+
+    columns: Positive
+    snapshots: Positive
+    min_rows_per_value: Positive
+    rounds: Positive
+    xgboost: XGBoostSettings
+
+
 class Evaluate(Section):
     bins: Annotated[int, Field(ge=2, le=50)]
     bootstrap_samples: Annotated[int, Field(ge=50)]
     interval_level: Annotated[float, Field(gt=0.5, lt=1)]
     slice_min_rows: Positive
+    leak_price: LeakPrice
+
+
+class Drift(Section):
+    """From where on a history is said to differ from the accepted one; see `pipeline.leads.drift`."""
+
+    psi: Number
+    bins: Annotated[int, Field(ge=2, le=50)]
+    missing: Number
+    category: Share
+    volume: Annotated[float, Field(gt=1)]
+    volume_months: Annotated[int, Field(ge=2)]
+    conversion: Annotated[float, Field(gt=1)]
+    false_alarm: Annotated[float, Field(gt=0, lt=0.5)]
 
 
 class Register(Section):
-    """Limits of the gate."""
+    """Limits of the gate, and of the warnings beside it."""
 
     max_calibration_error: Share
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     bootstrap_samples: Annotated[int, Field(ge=50)]
     min_test_conversions: Positive
+    drift: Drift
 
 
 class Params(Section):

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pipeline import params as params_module
 from pipeline.adapters import files, tracking
-from pipeline.leads import contract, specification
+from pipeline.leads import contract, drift, specification
 from pipeline.paths import STAGES, Workspace, catalogue
 
 CONTRACT = {
@@ -84,8 +84,20 @@ def scores(*, skill: float = 1.0, leads: int = 400, seed: int = 1) -> tuple[pd.D
     return keys.assign(probability=own, score=(100 * own).round(1)), rivals
 
 
-def write(root: Path, project_root: Path, *, skill: float = 1.0, weight: float = 1.0) -> Workspace:
-    """Fill `root` with results; `weight` makes another scorer, `skill` decides whether the gate lets it pass."""
+def leads(*, employees: float) -> dict[str, pd.DataFrame]:
+    """A history of six hundred clean leads, whose companies have about so many employees."""
+    rng = np.random.default_rng(np.random.SeedSequence([2]))
+    created = pd.Series(pd.date_range("2024-01-01", "2024-06-30", 600)).astype("datetime64[us]")
+    table = pd.DataFrame({"lead_id": [f"L{k:05d}" for k in range(600)], "created_at": created})
+    table["converted_at"] = (created + pd.Timedelta(days=5)).where(rng.random(600) < 0.2)
+    return {"leads": table.assign(employees=employees * rng.lognormal(0, 1, 600))}
+
+
+def write(
+    root: Path, project_root: Path, *, skill: float = 1.0, weight: float = 1.0, employees: float = 50.0
+) -> Workspace:
+    """Fill `root` with results; `weight` makes another scorer, `employees` another history, `skill` decides whether
+    the gate lets it pass."""
     workspace = Workspace(root)
     root.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(project_root / "params.yaml", workspace.params)
@@ -107,6 +119,18 @@ def write(root: Path, project_root: Path, *, skill: float = 1.0, weight: float =
         },
         "tune/best.json": {"study": "0123456789abcdef", "members": []},
         "evaluate/metrics.json": figures,
+        "validate/leaks.csv": pd.DataFrame(
+            {
+                "column": list(resolved.contract.columns),
+                "verdict": "clear",
+                "in_model": [name in resolved.features for name in resolved.contract.columns],
+                "reason": "",
+            }
+        ),
+        "validate/profile.json": drift.profile(
+            leads(employees=employees), resolved, pd.Timestamp("2024-07-01"), params.validate_.profile
+        ),
+        "evaluate/leak_price.csv": pd.DataFrame({"column": [], "verdict": [], "auc_gain": [], "sentence": []}),
         "tune/trials.csv": pd.DataFrame(
             {
                 "trial": [0, 1, 2],
@@ -167,7 +191,12 @@ def write_model(folder: Path, weight: float) -> None:
 def decision(*, passed: bool) -> dict[str, object]:
     """A decision as the gate gives it, as plain data."""
     check = {"name": "calibration_error", "figure": 0.02, "limit": 0.03, "passed": passed, "sentence": "Measured."}
-    return {"passed": passed, "letter": "Well measured.", "checks": [check]}
+    drifted = {"since_version": None, "comparisons": 0, "warnings": 0}
+    return {"passed": passed, "letter": "Well measured.", "checks": [check], "warnings": [], "drift": drifted}
+
+
+#: What `drift.compare` says where no history was accepted yet.
+NO_DRIFT = pd.DataFrame(columns=drift.COLUMNS)
 
 
 @cache

@@ -261,6 +261,7 @@ def test_summary_says_what_to_type_next(leads, copy):
     assert code == 0, err
     for words in ("Decision", "Lift, top tenth", "Calibration error", "Call first", "open_leads.csv", "leads score"):
         assert words in out
+    assert re.search(r"Price of a leak    With `\w+` the test AUC looks 0\.[12]\d better", out)
     ranking = pd.read_csv(copy / "data/scores/open_leads.csv", keep_default_na=False)
     assert ranking["lead_id"].iloc[0] in out
 
@@ -290,6 +291,12 @@ def test_check_says_whether_params_and_contract_are_sound(leads, copy):
     assert code == 0 and "params.yaml and contract demo are sound: 86 features" in out
 
 
+def test_drift_compares_with_the_history_behind_the_newest_version(leads, copy):
+    code, out, err = leads("drift")
+    assert code == 0, err
+    assert out == "this is the history behind version 1 of demo\n"
+
+
 def test_a_run_of_another_contract_is_not_summarised_as_this_one(copy, tmp_path):
     root = tmp_path / "switched"
     shutil.copytree(copy, root, ignore=shutil.ignore_patterns("raw", "scores"))
@@ -310,7 +317,7 @@ def test_outside_a_project_the_code_s_own_project_is_used_or_an_error_says_what_
     assert done.returncode == 2 and "key is missing" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["score", "approve", "models", "check", "sync", "summary", "demo", "ui"])
+@pytest.mark.parametrize("command", ["score", "approve", "models", "check", "drift", "sync", "summary", "demo", "ui"])
 def test_every_command_has_help_with_an_example(command):
     shown = RUNNER.invoke(cli.app, [command, "--help"])
     assert shown.exit_code == 0 and f"Example: leads {command}" in shown.output

@@ -44,3 +44,18 @@ def test_the_candidate_comes_nearer_to_the_law_than_the_simple_rivals(truth):
 
 def test_the_candidate_ranks_leads_as_the_law_does(truth):
     assert truth["candidate"].corr(truth["law"], method="spearman") > 0.7
+
+
+def test_labels_convert_as_often_as_the_law_says(demo_run):
+    """Within two standard errors; the looks at one lead go together, so errors are those of leads."""
+    folder = demo_run / "data"
+    snapshots = pd.read_parquet(folder / "featurize/snapshots.parquet")[["lead_id", "as_of", "label"]]
+    leads, activities, changes = (
+        pd.read_parquet(folder / f"validate/{name}.parquet") for name in ("leads", "activities", "changes")
+    )
+    rows = rows_at(leads, snapshots)
+    found = law(rows.drop(columns="as_of"), activities, changes, rows["as_of"], horizon_days=30, paths=8, seed=2)
+    apart = (snapshots["label"] - found["probability"]).groupby(snapshots["lead_id"]).sum()
+    error = np.sqrt((apart**2).sum() + (found["standard_error"] ** 2).sum())
+    assert abs(apart.sum()) < 2 * error
+    assert error / found["probability"].sum() < 0.04  # so that the check above can fail

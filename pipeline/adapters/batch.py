@@ -19,7 +19,7 @@ from tqdm import tqdm
 from pipeline.adapters import files, model_folder, sources
 from pipeline.errors import ArtefactError
 from pipeline.leads import cohort, contract
-from pipeline.leads.contract import CONVERTED, LEAD_KEY, ROW, Resolved
+from pipeline.leads.contract import CONVERTED, LEAD_KEY, PLACE, ROW, Resolved
 from pipeline.leads.declarations import repeats
 from pipeline.paths import Workspace
 from pipeline.scorer.model import OUTPUT
@@ -172,7 +172,7 @@ def _history(tables: sources.ScoringTables, resolved: Resolved) -> tuple[tuple[p
     kinds = set(resolved.contract.activities.kinds) if resolved.contract.activities else set()
     kept, notes = [], []
     for name, table in (("activities", tables.activities), ("changes", tables.changes)):
-        lines = unread.loc[unread["table"] == name, "reason"].str.replace(r"^line \d+: ", "", regex=True)
+        lines = unread.loc[unread["table"] == name, "reason"].str.replace(PLACE, "", regex=True)
         if len(lines):
             common = "; ".join(f"{n:,} x {reason}" for reason, n in Counter(lines).most_common(3))
             notes.append(f"{name}: {_rows(len(lines))} refused and left out; commonest: {common}")

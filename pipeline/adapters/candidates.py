@@ -24,6 +24,7 @@ from pipeline import params as params_module
 from pipeline.adapters import files, registry
 from pipeline.adapters.tracking import Live, Store, TrialLog, answering, flatten, name_of, open_store
 from pipeline.errors import ArtefactError, RegistryError
+from pipeline.leads import contract
 from pipeline.params import LogisticSettings, Params, XGBoostSettings
 from pipeline.paths import STAGES, Artefact, Workspace, catalogue
 
@@ -35,6 +36,9 @@ TABLES = ("explain/contributions.parquet", "evaluate/scores.parquet", "evaluate/
 
 #: Folders that are not logged as they stand: the scorer has a place of its own, and holds the members.
 FOLDERS = ("train/members", "calibrate/scorer")
+
+#: What decision.json holds beside the names of the candidate and the champion, and an MLflow run holds too.
+DECIDED = ("passed", "letter", "checks", "warnings", "drift")
 
 #: Differs between equal runs, so it cannot name a candidate.
 UNSTABLE = ("validate/docs",)
@@ -52,7 +56,8 @@ HEADLINE = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """Results of the stages before `register`, verified. `name`: what it rests on; `scorer`: sha256 of its folder."""
+    """Results of the stages before `register`, verified. `name`: what it rests on; `scorer`: sha256 of its folder;
+    `cautions`: tags that warn of it, none where there is nothing to warn of."""
 
     workspace: Workspace
     contract: str
@@ -60,6 +65,7 @@ class Candidate:
     scorer: str
     study: str
     split: str
+    cautions: dict[str, str]
     params: dict[str, Any]
     metrics: dict[str, Any]
 
@@ -125,16 +131,29 @@ def collect(workspace: Workspace, params: Params) -> Candidate:
         scorer=manifests["calibrate"]["scorer"],
         study=files.read_json(workspace.path("tune/best.json"))["study"],
         split=str(metrics["split"]),
+        cautions=_cautions(workspace),
         params=flatten(params.model_dump(mode="json", by_alias=True)),
         metrics=metrics,
     )
 
 
-def log(store: Store, candidate: Candidate, decision: Mapping[str, Any]) -> Registration:
+def _cautions(workspace: Workspace) -> dict[str, str]:
+    """Columns that the contract keeps in the model although they are called leak, and how many it leaves undecided."""
+    leaks = pd.read_csv(workspace.path("validate/leaks.csv"), keep_default_na=False)
+    overruled = leaks.loc[(leaks["verdict"] == "leak") & leaks["in_model"], "column"].astype(str)
+    undecided = contract.restore(files.read_json(workspace.path("ingest/contract.json"))).undecided
+    # A tag holds up to 8,000 characters.
+    tags = {"leaks_overruled": ", ".join(overruled)[:5000], "undecided_columns": str(len(undecided) or "")}
+    return {key: value for key, value in tags.items() if value}
+
+
+def log(store: Store, candidate: Candidate, decision: Mapping[str, Any], drift: pd.DataFrame) -> Registration:
     """Log a candidate and, where its decision says so, register it as the challenger. Nothing is done twice.
 
     Args:
-        decision: `passed`, `letter` and `checks`, as `scoring.gate` gives them, as plain data.
+        decision: `passed`, `letter` and `checks`, as `scoring.gate` gives them, `warnings` (sentences) and `drift` (in
+            figures), as plain data; see `DECIDED`.
+        drift: the history against the accepted one, as `leads.drift.compare` gives it.
 
     A run that a kill left half logged is deleted (MLflow keeps deleted runs until `mlflow gc`) and logged anew.
 
@@ -151,9 +170,9 @@ def log(store: Store, candidate: Candidate, decision: Mapping[str, Any]) -> Regi
                 complete = run
             else:
                 store.client.delete_run(run.info.run_id)
-        run_id = complete.info.run_id if complete else _log_run(store, experiment, candidate, decision)
+        run_id = complete.info.run_id if complete else _log_run(store, experiment, candidate, decision, drift)
         if complete and complete.data.tags.get("decision") != _digest(decision):
-            _log_decision(store, run_id, candidate, decision)
+            _log_decision(store, run_id, candidate, decision, drift)
         version, new = None, False
         if decision["passed"]:
             tags = {
@@ -163,6 +182,7 @@ def log(store: Store, candidate: Candidate, decision: Mapping[str, Any]) -> Regi
                 "split": candidate.split,
                 "study": candidate.study,
                 "model_version": str(candidate.metrics["model_version"]),
+                **candidate.cautions,
             }
             about = f"{decision['letter']}\n\n{_measured(candidate)}"
             version, new = registry.register(store, candidate.contract, run_id, tags, about)
@@ -176,7 +196,9 @@ def log(store: Store, candidate: Candidate, decision: Mapping[str, Any]) -> Regi
     )
 
 
-def _log_run(store: Store, experiment: str, candidate: Candidate, decision: Mapping[str, Any]) -> str:
+def _log_run(
+    store: Store, experiment: str, candidate: Candidate, decision: Mapping[str, Any], drift: pd.DataFrame
+) -> str:
     """Log one complete run; its status says FINISHED only after the stored scorer was read back and compared."""
     live = Live(store)
     tags = {
@@ -186,6 +208,7 @@ def _log_run(store: Store, experiment: str, candidate: Candidate, decision: Mapp
         "contract": candidate.contract,
         "study": candidate.study,
         "split": candidate.split,
+        **candidate.cautions,
         "mlflow.source.name": "dvc repro",
         "mlflow.source.type": "LOCAL",
         **_revision(candidate.workspace),
@@ -200,7 +223,7 @@ def _log_run(store: Store, experiment: str, candidate: Candidate, decision: Mapp
             staged, back = Path(folder) / "artifacts", Path(folder) / "back"
             _stage_artifacts(candidate, staged)
             store.client.log_artifacts(run_id, str(staged))
-            _log_decision(store, run_id, candidate, decision)
+            _log_decision(store, run_id, candidate, decision, drift)
             back.mkdir()
             if files.sha256(registry.download(store, run_id, back)) != candidate.scorer:
                 raise RegistryError(
@@ -234,13 +257,17 @@ def _stage_artifacts(candidate: Candidate, folder: Path) -> None:
         files.write_text(folder / "dvc.lock", yaml.safe_dump(content | {"stages": stages}, sort_keys=False))
 
 
-def _log_decision(store: Store, run_id: str, candidate: Candidate, decision: Mapping[str, Any]) -> None:
+def _log_decision(
+    store: Store, run_id: str, candidate: Candidate, decision: Mapping[str, Any], drift: pd.DataFrame
+) -> None:
     """The decision as a file, as figures, in tags, and in the words a reviewer reads first."""
     checks = {f"gate/{check['name']}": check["figure"] for check in decision["checks"] if check["figure"] is not None}
     store.log(run_id, metrics=checks)
     store.client.log_dict(run_id, dict(decision), "register/decision.json")
+    store.client.log_text(run_id, drift.to_csv(index=False, lineterminator="\n"), "register/drift.csv")
     for key, value in {
         "gate": "passed" if decision["passed"] else "refused",
+        "drift_warnings": str((drift["warning"] != "").sum()),
         "mlflow.note.content": describe(candidate, decision),
         "decision": _digest(decision),
     }.items():
@@ -255,9 +282,11 @@ def describe(candidate: Candidate, decision: Mapping[str, Any]) -> str:
     listed = "\n".join(
         f"- met: {check['sentence']}" if check["passed"] else f"- **NOT met:** {check['sentence']}" for check in checks
     )
+    warned = "\n".join(f"- {sentence}" for sentence in decision["warnings"])
     return "\n\n".join(
         [
             verdict,
+            *([f"**Warnings**, which the gate does not weigh:\n\n{warned}"] if warned else []),
             _measured(candidate),
             f"Checks of the gate:\n\n{listed}",
             "Where to look: figures in `evaluate` and `explain`, Data Docs in `validate/docs/index.html`, "
@@ -385,7 +414,9 @@ def sync(workspace: Workspace) -> Summary:
         )
     store = open_store(workspace)
     trials = _sync_trials(store, candidate, params)
-    return Summary(trials, log(store, candidate, {key: recorded[key] for key in ("passed", "letter", "checks")}))
+    decision = {key: recorded[key] for key in DECIDED}
+    drift = pd.read_csv(workspace.path("register/drift.csv"), keep_default_na=False)
+    return Summary(trials, log(store, candidate, decision, drift))
 
 
 def _sync_trials(store: Store, candidate: Candidate, params: Params) -> int:

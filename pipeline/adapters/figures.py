@@ -98,39 +98,125 @@ def _figure(height: float) -> Figure:
 
 @_styled
 def splits(table: pd.DataFrame) -> Figure:
-    """The windows on the axis they were cut along.
+    """The windows on the axis they were cut along, and the end of each in which no lead is looked at (embargo).
 
     Args:
         table: one row per split in order: `split`, `start` and `end` (timestamps or row numbers), `leads`, `snapshots`,
-            `conversions`, and optionally `axis`, what the windows were cut along.
+            `conversions`, and optionally `axis`, what the windows were cut along, `last_as_of`, the latest look, and
+            `closed`, `not_matured`, `embargoed`, `unrecorded`, the looks set aside.
     """
-    figure = _figure(2.9)
+    figure = _figure(3.7)
     axes = figure.add_subplot()
     dated = isinstance(table["start"].iloc[0], pd.Timestamp)
     start, end = (_axis_numbers(table[name]) for name in ("start", "end"))
+    looked = end.copy()
+    if dated and "last_as_of" in table:
+        looked = np.minimum(end, _axis_numbers(table["last_as_of"].fillna(table["end"])))
     place = np.arange(len(table))
-    axes.barh(place, end - start, left=start, height=0.55, color=[BLUE, ORANGE, "#009E73"][: len(table)])
+    colours = [BLUE, ORANGE, "#009E73"][: len(table)]
+    axes.barh(place, looked - start, left=start, height=0.55, color=colours)
+    bars = axes.barh(place, end - looked, left=looked, height=0.55, color="white", edgecolor=colours, hatch="////")
+    for edge in start[1:]:
+        axes.axvline(edge, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    if dated:
+        moments = pd.to_datetime([*table["start"], table["end"].iloc[-1]])
+        for k, (x, moment) in enumerate(zip([*start, end[-1]], moments, strict=True)):
+            side, y = ("left", k) if k < len(table) else ("right", k - 1)
+            axes.text(x, y + 0.31, f"{moment:%Y-%m-%d}", ha=side, va="top", fontsize=8.5, color="#333333")
     labels = [
         f"{row['split'].capitalize()}: {row['leads']:,} leads\n{row['snapshots']:,} snapshots,\n"
-        f"{row['conversions']:,} convert ({row['conversions'] / max(1, row['snapshots']):.1%})"
+        f"{row['conversions']:,} convert ({row['conversions'] / max(1, row['snapshots']):.1%})" + _set_aside(row)
         for row in table.to_dict("records")
     ]
     axes.set_yticks(place, labels)
-    axes.invert_yaxis()
+    axes.set_ylim(len(table) - 0.35, -0.5)
     margin = 0.015 * (end[-1] - start[0])
     axes.set_xlim(start[0] - margin, end[-1] + margin)
     axes.grid(visible=False, axis="y")
+    if (end > looked).any():
+        gap = Patch(facecolor="white", edgecolor=GREY, hatch="////")
+        words = "no look: what comes of it would be known only after the window's end"
+        axes.legend([gap], [words], loc="lower left", bbox_to_anchor=(-0.01, 1.0), fontsize=9)
+    else:
+        for bar in bars:
+            bar.remove()
     name = table["axis"].iloc[0] if "axis" in table else ("created_at" if dated else "row order")
     if name == "random order":
-        axes.set_title("The source has no time axis: leads were parted at random")
+        _headline(figure, "The source has no time axis: leads were parted at random")
         axes.set_xlabel("Place of the lead in random order")
     else:
-        axes.set_title("Later leads test what earlier leads taught")
-        axes.set_xlabel("Creation of the lead (UTC)" if dated else "Row of the source, in time order")
+        _headline(figure, "Later leads test what earlier leads taught")
+        axes.set_xlabel(
+            "Creation of the lead, and time of the look (UTC)" if dated else "Row of the source, in time order"
+        )
     if not dated:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     else:
         _date_axis(axes)
+    return figure
+
+
+def _set_aside(row: dict[Any, Any]) -> str:
+    """Looks that count nowhere, as a further line; nothing where there are none."""
+    reasons = ("closed", "not_matured", "embargoed", "unrecorded")
+    total = sum(int(row[name]) for name in reasons if name in row)
+    return f"\n{total:,} set aside" if total else ""
+
+
+@_styled
+def delay(table: pd.DataFrame, horizon_days: int, suggested_days: int | None) -> Figure:
+    """The share of the conversions that come within so many days, after creation and after a look.
+
+    Args:
+        table: one row per day: `day`, `share`, `share_after_look`; none where outcomes are decided at once.
+        horizon_days: the contract's. `suggested_days`: None where nothing is suggested.
+    """
+    if table.empty:
+        figure = _figure(1.2)
+        figure.add_subplot().set_axis_off()
+        _headline(figure, "No conversion is dated, or all are decided at once: there is no delay to draw")
+        return figure
+    figure = _figure(3.9)
+    axes = figure.add_subplot()
+    # Beyond the day by which nearly all have come the curve says nothing.
+    last = int(table["day"][table["share_after_look"] < 0.995].max()) + 1 if len(table) > 1 else 1
+    end = min(len(table), max(last, horizon_days, suggested_days or 0))
+    drawn = table.head(end)
+    day = np.r_[0, drawn["day"]]
+    axes.step(
+        day, np.r_[0, drawn["share_after_look"]] * 100, where="post", color=BLUE, label="after a look at the lead"
+    )
+    axes.step(
+        *(day, np.r_[0, drawn["share"]] * 100),
+        where="post",
+        color=GREY,
+        linestyle=(0, (4, 2)),
+        label="after the lead was created",
+    )
+    marks = {horizon_days: "the contract's horizon", **({suggested_days: "suggested"} if suggested_days else {})}
+    if suggested_days == horizon_days:
+        marks = {horizon_days: "the contract's horizon, as suggested"}
+    for days, name in marks.items():
+        share = float(table["share_after_look"].iloc[min(days, len(table)) - 1]) * 100
+        colour = ORANGE if days == horizon_days else "#009E73"
+        axes.vlines(days, 0, share, color=colour, linewidth=1.2)
+        axes.plot(days, share, "D" if days == horizon_days else "o", color=colour)
+        axes.annotate(
+            f"{days} days, {name}: {share:.0f} %",
+            *((days, share), (8, -4)),
+            textcoords="offset points",
+            va="top",
+            bbox={"color": "white", "pad": 1},
+            fontsize=9,
+        )
+    axes.set_xlim(0, end * 1.02)
+    axes.set_ylim(0, 103)
+    axes.set_xlabel("Days")
+    axes.set_ylabel("Conversions that have come (%)")
+    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    axes.legend(loc="lower right")
+    within = float(table["share_after_look"].iloc[min(horizon_days, len(table)) - 1])
+    axes.set_title(f"The horizon catches {within:.0%} of the conversions still to come when a lead is looked at")
     return figure
 
 
@@ -286,6 +372,43 @@ def rivals(table: pd.DataFrame, *, level: float) -> Figure:
         figure,
         f"The candidate has the {rank}lowest log-loss of {len(order)} system{'s' * (len(order) > 1)} "
         f"(same snapshots, {level:.0%} intervals)",
+    )
+    return figure
+
+
+@_styled
+def leak_price(table: pd.DataFrame, *, most: int = 15) -> Figure:
+    """What the figures on the test window are without and with each column called leak or suspect.
+
+    Args:
+        table: `column`, `verdict` (`leak`, `suspect`, or something else for several together), and `auc` and `lift_10`
+            as `*_without` and `*_with`; the first `most` rows with figures are drawn. There may be none.
+    """
+    rows = table[table["auc_with"].notna()].head(most)
+    if rows.empty:
+        figure = _figure(1.2)
+        figure.add_subplot().set_axis_off()
+        _headline(figure, "No column is called a leak or a suspect: there is nothing to price")
+        return figure
+    figure = _figure(1.5 + 0.34 * len(rows))
+    panels = figure.subplots(1, 2, sharey=True)
+    place = np.arange(len(rows))
+    for axes, metric, name in ((panels[0], "auc", "AUC"), (panels[1], "lift_10", "Lift in the top tenth")):
+        without, with_ = rows[f"{metric}_without"].to_numpy(), rows[f"{metric}_with"].to_numpy()
+        axes.hlines(place, without, with_, color=PALE, linewidth=3)
+        axes.plot(without, place, "o", color=BLUE, label="without it: what sales would see")
+        axes.plot(with_, place, "D", color=ORANGE, label="with it: what the figures would claim")
+        axes.set_xlabel(f"{name} on the test window")
+        axes.margins(x=0.08)
+        axes.grid(visible=False, axis="y")
+    panels[0].set_yticks(place, [_short(name) for name in rows["column"]])
+    panels[0].set_ylim(len(rows) - 0.4, -0.6)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=2, fontsize=9)
+    single = rows[rows["verdict"].isin(["leak", "suspect"])].reset_index(drop=True)
+    top = single.iloc[int((single["auc_with"] - single["auc_without"]).argmax())]
+    _headline(
+        figure,
+        f"“{_short(top['column'])}” would make an AUC of {top['auc_without']:.2f} look like {top['auc_with']:.2f}",
     )
     return figure
 

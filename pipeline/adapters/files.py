@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +21,9 @@ from pipeline.paths import Workspace, catalogue
 
 #: Rows per row group: tables are written sorted by key in groups, so that later work can go group by group.
 ROW_GROUP = 100_000
+
+#: Rows held at once where a table is worked on part by part; results do not depend on it.
+PART_ROWS = 500_000
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
@@ -79,16 +83,15 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 
 
 def write_table(path: Path, frame: pd.DataFrame | Iterable[pd.DataFrame]) -> None:
-    """Parquet without clock times or library names, in row groups; an iterable of frames is written as it comes."""
-    frames = [frame] if isinstance(frame, pd.DataFrame) else frame
+    """Parquet without clock times or library names. An iterable of frames is written as it comes, in row groups of
+    `ROW_GROUP` rows whatever the frames' sizes, so that the bytes do not depend on how the rows were parted."""
 
     def write(file: IO[bytes]) -> None:
         writer: pq.ParquetWriter | None = None
-        for part in frames:
-            table = pa.Table.from_pandas(part, preserve_index=False).replace_schema_metadata(None)
+        for group in _row_groups([frame] if isinstance(frame, pd.DataFrame) else frame):
             if writer is None:
-                writer = pq.ParquetWriter(file, table.schema, compression="zstd", coerce_timestamps="us")
-            writer.write_table(table.cast(writer.schema), row_group_size=ROW_GROUP)
+                writer = pq.ParquetWriter(file, group.schema, compression="zstd", coerce_timestamps="us")
+            writer.write_table(group)
         if writer is None:
             raise ValueError("write_table needs at least one frame, an empty one included")
         writer.close()
@@ -96,9 +99,52 @@ def write_table(path: Path, frame: pd.DataFrame | Iterable[pd.DataFrame]) -> Non
     write_atomic(path, write)
 
 
+def _row_groups(frames: Iterable[pd.DataFrame]) -> Iterator[pa.Table]:
+    """The frames' rows, one after another, in tables of `ROW_GROUP` rows, the last one shorter; one empty table where
+    there are frames but no rows."""
+    waiting: pa.Table | None = None
+    written = False
+    for frame in frames:
+        table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+        waiting = table if waiting is None else pa.concat_tables([waiting, table.cast(waiting.schema)])
+        while waiting.num_rows >= ROW_GROUP:
+            yield waiting.slice(0, ROW_GROUP).combine_chunks()
+            waiting, written = waiting.slice(ROW_GROUP), True
+    if waiting is not None and (waiting.num_rows or not written):
+        yield waiting.combine_chunks()
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """Parquet as pandas: text as `str`, times as naive UTC `datetime64[us]`."""
     return pd.read_parquet(path)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A table on disk in parts of at most `PART_ROWS` rows, at least one; every iteration reads it anew."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        with pq.ParquetFile(self.path) as file:
+            if file.metadata.num_rows == 0:
+                yield file.read().to_pandas()
+            for batch in file.iter_batches(batch_size=PART_ROWS):
+                yield pa.Table.from_batches([batch]).to_pandas()
+
+    def between(self, column: str, first: Any, last: Any) -> pd.DataFrame:
+        """The rows whose `column` lies in [first, last]; of a table sorted by it, only their row groups are read."""
+        return pd.read_parquet(self.path, filters=[(column, ">=", first), (column, "<=", last)])
+
+    @property
+    def total(self) -> int:
+        """Rows of the whole table."""
+        return int(pq.read_metadata(self.path).num_rows)
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A result table; only an empty cell is missing, since `NA` may be the name of a column or a country."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], lineterminator="\n")
 
 
 def read_json(path: Path) -> Any:
@@ -141,6 +187,12 @@ class Results:
 
     def table(self, name: str) -> pd.DataFrame:
         return read_table(self.path(name))
+
+    def parts(self, name: str) -> Parts:
+        return Parts(self.path(name))
+
+    def csv(self, name: str) -> pd.DataFrame:
+        return read_csv(self.path(name))
 
     def json(self, name: str) -> Any:
         return read_json(self.path(name))

@@ -177,6 +177,25 @@ def champion(store: Store, contract: str) -> Version | None:
     return next((one for one in versions(store, contract) if CHAMPION in one.aliases), None)
 
 
+def accepted(store: Store, contract: str, candidate: str | None = None) -> tuple[int, dict[str, Any]] | None:
+    """The history that was accepted last: number of its version, and its profile (`validate/profile.json`).
+
+    It is that of the champion, else of the newest version. Versions without a profile are passed over, and so are,
+    where `candidate` names what is judged now, its own version and later ones: judged again, it is compared with the
+    same history.
+    """
+    known = [version for version in versions(store, contract) if version.gate == "passed"]
+    if candidate is not None:
+        own = [version.number for version in known if version.tags.get("candidate") == candidate]
+        known = [version for version in known if not own or version.number < own[0]]
+    for version in sorted(known, key=lambda one: (CHAMPION in one.aliases, one.number), reverse=True):
+        with answering(store.uri):
+            profile = _logged(store, version.run_id, "validate/profile.json")
+        if profile is not None:
+            return version.number, profile
+    return None
+
+
 def approvals(store: Store) -> list[dict[str, Any]]:
     """The approvals log, oldest first, without a last line that a kill left unfinished.
 
@@ -228,6 +247,22 @@ def download(store: Store, run_id: str, folder: Path) -> Path:
             run_id=run_id, artifact_path=SCORER, dst_path=str(folder), tracking_uri=store.uri
         )
     return Path(path)
+
+
+def _logged(store: Store, run_id: str, name: str) -> Any:
+    """A JSON file among a run's artifacts; None where the run, or the file, is gone or never was."""
+    import mlflow.artifacts
+
+    if not _lives(store, run_id):
+        return None
+    folder = name.rpartition("/")[0]
+    if name not in {one.path for one in store.client.list_artifacts(run_id, folder)}:
+        return None
+    with tempfile.TemporaryDirectory() as temporary:
+        path = mlflow.artifacts.download_artifacts(
+            run_id=run_id, artifact_path=name, dst_path=temporary, tracking_uri=store.uri
+        )
+        return files.read_json(Path(path))
 
 
 def _intact(folder: Path, sha256: str) -> bool:

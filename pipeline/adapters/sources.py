@@ -1,27 +1,31 @@
 """Where a contract's tables come from: files under `data/raw/`, URLs, and files named on the command line.
 
-The strict reader: bytes, size limit, hash, UTF-8, the arity of every row, all text, and only then types by the
-contract. A row that cannot be read is refused with its line and reason; a file that is wrong as a whole is a
-`SourceError`. Files are read in parts of `PART_ROWS` rows, so that memory does not grow with them.
+The strict reader: bytes, size limit, hash, encoding, the number of fields of every row, all text, and only then types
+by the contract. A row that cannot be read is refused with its line and reason; a file that is wrong as a whole is a
+`SourceError`. Files are read in parts of `PART_ROWS` rows, so that memory does not grow with them; a workbook is read
+sheet by sheet.
 """
 
 from __future__ import annotations
 
-import csv
+import datetime as dt
+import gzip
 import hashlib
 import io
 import os
+import re
+import sys
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol, cast
+from typing import IO, Any, Literal, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -30,7 +34,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from pipeline.adapters import files
+from pipeline.adapters import delimited, files
 from pipeline.errors import ContractError, SourceError
 from pipeline.leads import tables
 from pipeline.leads.contract import LEAD_KEY, ROW, File, Resolved, parse, resolve
@@ -41,8 +45,8 @@ from pipeline.paths import Workspace
 #: Rows read and typed at a time.
 PART_ROWS = 100_000
 
-#: A physical line longer than this is no line of a table; nothing longer is held in memory.
-MAX_LINE_BYTES = 16 * 2**20
+#: A workbook whose sheet spans more cells than this is refused: one stray cell far out would fill the memory.
+MAX_SHEET_CELLS = 30_000_000
 
 #: Seconds without a byte after which a download is given up.
 DOWNLOAD_TIMEOUT = 30.0
@@ -52,18 +56,18 @@ LEAD_DATA_DIR = "LEAD_DATA_DIR"
 
 REFUSED_COLUMNS = ["table", ROW, "reason", "raw"]
 
-_MAGIC = {
-    b"PK\x03\x04": "a zip archive; name the file in it as `member`",
-    b"\x1f\x8b": "compressed with gzip; unpack it first",
-    b"PAR1": "Parquet; declare `format: parquet`",
-    b"\xff\xfe": "UTF-16 text; save it as UTF-8",
-    b"\xfe\xff": "UTF-16 text; save it as UTF-8",
-}
+_GZIP = b"\x1f\x8b"
+_PARQUET = b"PAR1"
+_ZIP = b"PK\x03\x04"
+_OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"
+
+#: What a zip holds that is a workbook: of Excel, of Excel in binary, of LibreOffice.
+_WORKBOOK_PARTS = ("xl/workbook.xml", "xl/workbook.bin", "content.xml")
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """A source file at hand: where it lies, what to call it in messages, its sha256."""
+class Place:
+    """A file at hand: where it lies, what to call it in messages, its sha256."""
 
     path: Path
     label: str
@@ -71,16 +75,30 @@ class Fetched:
 
 
 @dataclass(frozen=True)
+class Fetched:
+    """The source of one table: its file, or several in the order they are read, and the sha256 of it all."""
+
+    places: tuple[Place, ...]
+    sha256: str
+
+    @property
+    def label(self) -> str:
+        others = len(self.places) - 1
+        return self.places[0].label + (f" and {others} more" if others else "")
+
+
+@dataclass(frozen=True)
 class Part:
     """Some rows of a file as text.
 
     `cells`: index the 1-based row. `lines`: the line each row of `cells` begins on; None where the file has no lines.
-    `refused`: `row`, `reason`, `raw` of rows that could not be read.
+    `refused`: `row`, `reason`, `raw` of rows that could not be read. `file`: its name, where a table has several.
     """
 
     cells: pd.DataFrame
     lines: np.ndarray | None
     refused: pd.DataFrame
+    file: str | None = None
 
 
 class Block(Protocol):
@@ -143,21 +161,25 @@ def read_contract(workspace: Workspace, name: str) -> Resolved:
 
 
 def fetch(workspace: Workspace, file: File, *, max_bytes: int, log: Callable[[str], None] | None = None) -> Fetched:
-    """Find or download a source file and check its size and hash.
+    """Find or download the source of a table and check its size and hash.
 
     A path is looked up under `data/raw/` (links are followed); where it is not there, and the contract states its hash,
     under the folder that the environment variable `LEAD_DATA_DIR` names. A URL is downloaded once, to
-    `data/raw/.cache/<sha256>`.
+    `data/raw/.cache/<sha256>`. Several files come in the order of `paths`, those of one pattern sorted by name; their
+    sha256 is that of the list of theirs, which does not depend on the order.
 
     Raises:
-        SourceError: missing, outside `data/raw/`, too large, of another hash, or not to be had.
+        SourceError: missing, outside `data/raw/`, too large, of another hash, not to be had, or there twice.
     """
     if file.url is not None:
         path, label = _downloaded(workspace, file, max_bytes=max_bytes, log=log), files.shown(file.url)
-    else:
-        assert file.path is not None, "a file has a path or a url"
-        path, label = _found(workspace, file), f"data/raw/{file.path}"
-    return Fetched(path, label, _checked(path, label, file.sha256, max_bytes))
+        sha256 = _checked(path, label, file.sha256, max_bytes)
+        return Fetched((Place(path, label, sha256),), sha256)
+    if file.path is not None:
+        path, label = _found(workspace, file, file.path)[0], f"data/raw/{file.path}"
+        sha256 = _checked(path, label, file.sha256, max_bytes)
+        return Fetched((Place(path, label, sha256),), sha256)
+    return _several(workspace, file, max_bytes)
 
 
 def fetch_all(
@@ -173,22 +195,66 @@ def fetch_all(
     }
 
 
-def _found(workspace: Workspace, file: File) -> Path:
-    assert file.path is not None, "a file has a path or a url"
-    relative = PurePosixPath(file.path)
-    if relative.is_absolute() or ".." in relative.parts or "\\" in file.path or "\0" in file.path:
+def _several(workspace: Workspace, file: File, max_bytes: int) -> Fetched:
+    """Every file of `paths`, none of them twice."""
+    places: dict[str, Place] = {}
+    for given in file.paths or []:
+        for path in _found(workspace, file, given):
+            # The same whether it lies below data/raw/ or in the folder beside the checkout.
+            name = path.relative_to(_folder_of(path, workspace)).as_posix()
+            if name in places:
+                raise SourceError(f"data/raw/{name}: `paths` names it more than once; its rows would count twice.")
+            label = f"data/raw/{name}"
+            places[name] = Place(path, label, _checked(path, label, None, max_bytes))
+    by_content: dict[str, list[str]] = {}
+    for name, place in places.items():
+        by_content.setdefault(place.sha256, []).append(name)
+    if same := [names for names in by_content.values() if len(names) > 1]:
+        listed = "; ".join(" and ".join(f"data/raw/{name}" for name in names) for names in same)
+        raise SourceError(f"{listed}: have the same content; leave one out, its rows would count twice.")
+    listed = "".join(f"{places[name].sha256}  {name}\n" for name in sorted(places))
+    sha256 = hashlib.sha256(listed.encode()).hexdigest()
+    if file.sha256 is not None and file.sha256 != sha256:
         raise SourceError(
-            f"source path {file.path!r} must stay below data/raw/: no leading slash, no `..`. To use a file elsewhere, "
+            f"{', '.join(file.paths or [])}: sha256 of the list of these {len(places)} files is {sha256}, the contract "
+            f"expects {file.sha256}. If the new content is meant, state its hash in the contract."
+        )
+    return Fetched(tuple(places.values()), sha256)
+
+
+def _found(workspace: Workspace, file: File, given: str) -> list[Path]:
+    """The file of a path, or with `paths` those of a pattern, sorted; hidden ones are not matched."""
+    relative = PurePosixPath(given)
+    if relative.is_absolute() or ".." in relative.parts or "\\" in given or "\0" in given:
+        raise SourceError(
+            f"source path {given!r} must stay below data/raw/: no leading slash, no `..`. To use a file elsewhere, "
             "put a link to it there."
         )
-    folders = [workspace.raw]
-    if file.sha256 is not None and (beside := os.environ.get(LEAD_DATA_DIR)):
-        folders.append(Path(beside))
+    folders = _folders(workspace, known=file.sha256 is not None)
     for folder in folders:
         if (folder / relative).is_file():
-            return folder / relative
+            return [folder / relative]
+        if file.paths is not None and any(sign in given for sign in "*?["):
+            matched = [path for path in folder.glob(given) if path.is_file()]
+            seen = [path for path in matched if not _hidden(path.relative_to(folder))]
+            if seen:
+                return sorted(seen, key=lambda path: path.relative_to(folder).as_posix())
     tried = " and ".join(str(folder / relative) for folder in folders)
     raise SourceError(f"{tried}: no such file. Put it there or link it; the contract's `source` names it.")
+
+
+def _folders(workspace: Workspace, *, known: bool) -> list[Path]:
+    """Where files may lie; one whose hash is known may also lie beside the checkout."""
+    beside = os.environ.get(LEAD_DATA_DIR) if known else None
+    return [workspace.raw, *([Path(beside)] if beside else [])]
+
+
+def _folder_of(path: Path, workspace: Workspace) -> Path:
+    return next(folder for folder in _folders(workspace, known=True) if path.is_relative_to(folder))
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _checked(path: Path, label: str, expected: str | None, max_bytes: int) -> str:
@@ -265,23 +331,25 @@ def _too_large(label: str, size: int, max_bytes: int) -> str:
 
 
 def read_parts(path: Path, file: File, label: str, *, max_bytes: int) -> Iterator[Part]:
-    """Read a file as text, in parts of at most `PART_ROWS` rows; the first part has the columns even without rows.
+    """Read one file as text, in parts of at most `PART_ROWS` rows; the first part has the columns even without rows.
 
     Raises:
-        SourceError: not UTF-8, no header, a column name twice or empty, a zip without the member, or more than half of
-            the rows cannot be read.
+        SourceError: of another format or encoding, no header, a column name twice or empty, a zip without the member, a
+            workbook without the sheet, damaged or too large when unpacked, or more than half of the rows cannot be
+            read.
     """
+    read = {"csv": _csv, "parquet": _parquet, "excel": _excel}[file.format]
     with _opened(path, file, label, max_bytes) as (stream, name):
-        yield from (_parquet if file.format == "parquet" else _csv)(stream, file, name)
+        yield from read(stream, file, name, max_bytes)
 
 
 @contextmanager
 def _opened(path: Path, file: File, label: str, max_bytes: int) -> Iterator[tuple[IO[bytes], str]]:
-    """The bytes of a file, or of the member of a zip, and what to call them."""
+    """The bytes of a file, or of the member of a zip, unpacked where they are compressed, and what to call them."""
     try:
         with open(path, "rb") as raw:
             if file.member is None:
-                yield raw, label
+                yield _unpacked(raw, label, max_bytes), label
                 return
             name = f"{label}, member {file.member}"
             with zipfile.ZipFile(raw) as archive:
@@ -292,11 +360,50 @@ def _opened(path: Path, file: File, label: str, max_bytes: int) -> Iterator[tupl
                 if size > max_bytes:
                     raise SourceError(_too_large(name, size, max_bytes))
                 with _member(archive, file.member, name) as inner:
-                    yield inner, name
-    except (zipfile.BadZipFile, zlib.error, EOFError) as fault:
-        raise SourceError(f"{label}: not a sound zip archive ({fault}).") from None
+                    yield _unpacked(inner, name, max_bytes), name
+    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as fault:
+        raise SourceError(f"{label}: not a sound archive, or damaged ({fault}).") from None
     except OSError as fault:
         raise SourceError(f"{label}: cannot be read ({fault.strerror or fault}).") from None
+
+
+def _unpacked(stream: IO[bytes], label: str, max_bytes: int) -> IO[bytes]:
+    """The stream, or what it holds where it is compressed with gzip, which its first bytes tell."""
+    if cast(io.BufferedReader, stream).peek(2)[:2] != _GZIP:
+        return stream
+    return cast("IO[bytes]", _Limited(gzip.GzipFile(fileobj=stream), label, max_bytes))
+
+
+Format = Literal["csv", "parquet", "excel"]
+
+
+def _format_of(stream: IO[bytes]) -> Format:
+    """The format that the bytes themselves tell; whatever is neither is text."""
+    head = stream.read(4)
+    if head == _PARQUET:
+        return "parquet"
+    if head == _OLD_WORKBOOK:
+        return "excel"
+    if head == _ZIP:
+        with zipfile.ZipFile(io.BytesIO(head + stream.read())) as archive:
+            names = archive.namelist()
+        return "excel" if any(name in names for name in _WORKBOOK_PARTS) else "csv"
+    return "csv"
+
+
+class _Limited:
+    """What comes out of a compressed file, up to a limit: a small file can unpack to any size."""
+
+    def __init__(self, stream: gzip.GzipFile, label: str, max_bytes: int) -> None:
+        self._stream, self._label, self._max_bytes, self._size = stream, label, max_bytes, 0
+
+    def read(self, size: int = -1) -> bytes:
+        left = self._max_bytes - self._size + 1
+        content = self._stream.read(left if size < 0 else min(size, left))
+        self._size += len(content)
+        if self._size > self._max_bytes:
+            raise SourceError(_too_large(f"{self._label}, unpacked", self._size, self._max_bytes))
+        return content
 
 
 def _member(archive: zipfile.ZipFile, member: str, label: str) -> IO[bytes]:
@@ -306,25 +413,10 @@ def _member(archive: zipfile.ZipFile, member: str, label: str) -> IO[bytes]:
         raise SourceError(f"{label}: cannot be unpacked ({fault}).") from None
 
 
-@dataclass(frozen=True)
-class _Record:
-    """One row of a CSV file: where it begins, its lines, and either its fields or what is wrong with it."""
-
-    line: int
-    raw: str
-    fields: list[str]
-    fault: str | None
-
-
-def _csv(stream: IO[bytes], file: File, label: str) -> Iterator[Part]:
-    records = _records(_lines(stream, label), file.separator)
-    first = next(records, None)
-    if first is None:
-        raise SourceError(f"{label}: is empty; the first line must name the columns.")
-    header = first.fields
-    if first.fault is not None:
-        raise SourceError(f"{label}, line 1: the header cannot be read: {first.fault}.")
-    _check_header(header, label)
+def _csv(stream: IO[bytes], file: File, label: str, max_bytes: int) -> Iterator[Part]:
+    records = delimited.records(stream, label, separator=file.separator, encoding=file.encoding)
+    first = next(records)
+    header = _names(first.fields, label)
 
     kept: list[list[str]] = []
     rows: list[int] = []
@@ -333,29 +425,25 @@ def _csv(stream: IO[bytes], file: File, label: str) -> Iterator[Part]:
     row, n_refused, first_fault = 0, 0, ""
 
     def part() -> Part:
-        columns = zip(*kept, strict=True) if kept else [[] for _ in header]
-        cells = pd.DataFrame(
-            {name: pd.array(list(column), dtype="str") for name, column in zip(header, columns, strict=True)},
-            index=pd.Index(rows, dtype="int64", name=ROW),
-        )
         if 2 * n_refused > row:
             raise SourceError(
                 f"{label}: {n_refused:,} of {row:,} rows cannot be read; the first: {first_fault}. The separator is "
-                f"declared as {file.separator!r}. Correct the file or its contract."
+                f"declared as {file.separator!r}, the encoding as {file.encoding}. Correct the file or its contract."
             )
-        return Part(cells, np.array(lines, dtype="int64"), _refused(refused))
+        return Part(_cells(header, kept, rows), np.array(lines, dtype="int64"), _refused(refused))
 
     for record in records:
         row += 1
-        if record.fault is None:
+        fault = record.fault or _beyond(header, record.fields)
+        if fault is None:
             kept.append(record.fields)
             rows.append(row)
             lines.append(record.line)
         else:
-            reason = f"line {record.line}: {record.fault}"
+            reason = f"line {record.line}: {fault}"
             first_fault = first_fault or reason
             n_refused += 1
-            refused.append((row, reason, record.raw))
+            refused.append((row, reason, record.raw or file.separator.join(record.fields)))
         if len(kept) + len(refused) >= PART_ROWS:
             yield part()
             kept, rows, lines, refused = [], [], [], []
@@ -363,105 +451,139 @@ def _csv(stream: IO[bytes], file: File, label: str) -> Iterator[Part]:
         yield part()
 
 
-def _lines(stream: IO[bytes], label: str) -> Iterator[str]:
-    """Physical lines as text, ends included, without a byte order mark."""
-    for number, raw in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES + 1), b""), start=1):
-        if number == 1:
-            for magic, what in _MAGIC.items():
-                if raw.startswith(magic):
-                    raise SourceError(f"{label}: is {what}.")
-        text = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
-        if len(raw) > MAX_LINE_BYTES:
-            raise SourceError(
-                f"{label}, line {number}: longer than {MAX_LINE_BYTES // 2**20} MiB; is this a table of text?"
-            )
-        try:
-            yield text.decode("utf-8")
-        except UnicodeDecodeError as fault:
-            raise SourceError(
-                f"{label}, line {number}, byte {fault.start + 1}: not UTF-8 text. Save the file as UTF-8."
-            ) from None
+def _cells(header: list[str], kept: list[list[str]], rows: list[int]) -> pd.DataFrame:
+    """Rows of text as a table; fields beyond the header are left out."""
+    columns = zip(*kept, strict=True) if kept else [[] for _ in header]
+    return pd.DataFrame(
+        {name: pd.array(list(column), dtype="str") for name, column in zip(header, columns, strict=False)},
+        index=pd.Index(rows, dtype="int64", name=ROW),
+    )
 
 
-def _records(lines: Iterator[str], separator: str) -> Iterator[_Record]:
-    """Rows by RFC 4180: quotes, doubled quotes, line ends within quotes. The first is the header and sets the arity.
+def _names(header: list[str], label: str) -> list[str]:
+    """The names of the columns; spreadsheets may put empty ones after the last, whose cells must then be empty too."""
+    last = max((place for place, name in enumerate(header, 1) if name.strip()), default=0)
+    _check_header(header[:last] or header, label)
+    return header[:last]
 
-    A quote that is never closed would swallow the rows below it, up to the next quote or the end. It shows: text
-    follows a closing quote, the file ends within quotes, or a row of several lines has an odd number of quotes, or the
-    wrong number of fields while its second line has the right one. Then only the line it stands on is refused, and
-    reading goes on with the next. Empty lines at the end are no rows.
+
+def _beyond(header: list[str], fields: list[str]) -> str | None:
+    if len(fields) > len(header) and any(field.strip() for field in fields[len(header) :]):
+        return "a value stands in a column that the header does not name"
+    return None
+
+
+def _excel(stream: IO[bytes], file: File, label: str, max_bytes: int) -> Iterator[Part]:
+    """One sheet of a workbook as text: its first row names the columns; empty rows at the end are no rows.
+
+    Dates and times become ISO 8601 (without the time where it is midnight), whole numbers lose the decimals that the
+    format gives every number, other numbers come in their shortest exact form, booleans are true or false, durations
+    hours:minutes:seconds, formulas their last value. A cell that shows an error is empty.
     """
-    ahead: deque[str] = deque()
-    taken: list[str] = []
-    number, arity = 1, None
-    empty: list[_Record] = []
-
-    def feed() -> Iterator[str]:
-        while (line := ahead.popleft() if ahead else next(lines, None)) is not None:
-            taken.append(line)
-            yield line
-
-    reader = csv.reader(feed(), delimiter=separator, strict=True)
-    while True:
-        fault: str | None = None
-        fields: list[str] = []
-        taken.clear()
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            fault = _quoting_fault(str(error))
-        if fault is None and len(taken) > 1 and _swallows(taken, len(fields), separator, arity):
-            fault = "a quote is opened and not closed"
-        if fault is not None:
-            ahead.extendleft(reversed(taken[1:]))
-            del taken[1:]
-            reader = csv.reader(feed(), delimiter=separator, strict=True)
-        elif not fields and arity == 1:
-            fields = [""]
-        elif not fields:
-            fault = "the line is empty"
-        elif any("\0" in line for line in taken):
-            fault = "it holds a NUL byte"
-        elif arity is not None and len(fields) != arity:
-            fault = f"{_fields(len(fields))} where the header has {arity}"
-        record = _Record(number, "".join(taken).rstrip("\r\n"), fields, fault)
-        number += len(taken)
-        if fault == "the line is empty" and arity is not None:
-            empty.append(record)
-            continue
-        yield from empty
-        empty.clear()
-        yield record
-        arity = len(fields) if arity is None else arity
+    content = io.BytesIO(stream.read())
+    _check_workbook(content, label, max_bytes)
+    with _workbook(content, label) as book:
+        names = [str(name) for name in book.sheet_names]
+        if not names or (file.sheet is not None and file.sheet not in names):
+            raise SourceError(f"{label}: has no sheet {file.sheet or 'at all'}; it holds {', '.join(names) or 'none'}.")
+        name = f"{label}, sheet {file.sheet or names[0]}"
+        table = pd.read_excel(
+            book, sheet_name=file.sheet or names[0], header=None, dtype=object, na_filter=False, keep_default_na=False
+        )
+    filled = [[_excel_text(cell) for cell in cells] for cells in table.itertuples(index=False)]
+    while filled and not any(filled[-1]):
+        filled.pop()
+    if not filled:
+        raise SourceError(f"{name}: is empty; its first row must name the columns.")
+    header = _names(filled[0], name)
+    # A fault of reading, or None, by row.
+    faults = [_beyond(header, cells) if any(cells) else "the line is empty" for cells in filled[1:]]
+    if 2 * sum(fault is not None for fault in faults) > len(faults):
+        raise SourceError(f"{name}: more than half of its {len(faults):,} rows are empty or wider than its header.")
+    for first in range(0, max(len(faults), 1), PART_ROWS):
+        numbered = list(enumerate(zip(filled[1:], faults, strict=True), start=1))[first : first + PART_ROWS]
+        sound = [(row, cells) for row, (cells, fault) in numbered if fault is None]
+        refused = [(row, f"line {row + 1}: {fault}", ",".join(cells)) for row, (cells, fault) in numbered if fault]
+        rows = [row for row, _ in sound]
+        yield Part(
+            _cells(header, [cells for _, cells in sound], rows), np.array(rows, dtype="int64") + 1, _refused(refused)
+        )
 
 
-def _swallows(lines: list[str], n_fields: int, separator: str, arity: int | None) -> bool:
-    """Whether a row of several lines is one that lost or gained a quote and took in the rows below it."""
-    if sum(line.count('"') for line in lines) % 2:
-        return True
-    if n_fields == arity:
-        return False
+@contextmanager
+def _workbook(content: io.BytesIO, label: str) -> Iterator[pd.ExcelFile]:
+    """A workbook opened by pandas; its library (Calamine) has errors of its own for all that can be wrong with one."""
+    # Loading it takes a moment that the other formats need not pay.
+    from python_calamine import CalamineError, PasswordError
+
     try:
-        return [len(fields) for fields in csv.reader([lines[1]], delimiter=separator, strict=True)] == [arity]
-    except csv.Error:
-        return False
+        with pd.ExcelFile(content, engine="calamine") as book:
+            yield book
+    except PasswordError:
+        raise SourceError(f"{label}: is protected by a password; save it without.") from None
+    except (CalamineError, ValueError, IndexError) as fault:
+        raise SourceError(f"{label}: not a sound Excel workbook ({str(fault).splitlines()[0]}).") from None
 
 
-def _quoting_fault(message: str) -> str:
-    if "unexpected end of data" in message:
-        return "a quote is opened and not closed"
-    if "field larger than" in message:
-        return f"a field is longer than {csv.field_size_limit():,} characters, or its quote is not closed"
-    if "new-line character" in message:
-        return "a carriage return stands in the middle of the line"
-    return "text follows a closing quote"
+def _check_workbook(content: io.BytesIO, label: str, max_bytes: int) -> None:
+    """Refuse what would fill the memory: a workbook is a zip, and a sheet is held as a full rectangle of cells."""
+    if not content.getvalue().startswith(_ZIP):
+        return
+    with zipfile.ZipFile(content) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+        if size > max_bytes:
+            raise SourceError(_too_large(f"{label}, unpacked", size, max_bytes))
+        for member in archive.namelist():
+            if not re.fullmatch(r"xl/worksheets/[^/]+\.xml", member):
+                continue
+            with _member(archive, member, label) as sheet:
+                width, height = _reach(sheet)
+            if width * height > MAX_SHEET_CELLS:
+                raise SourceError(
+                    f"{label}: a sheet reaches {width:,} columns far and {height:,} rows down; delete what stands "
+                    "beyond the table, or save the table as CSV."
+                )
 
 
-def _parquet(stream: IO[bytes], file: File, label: str) -> Iterator[Part]:
+def _reach(sheet: IO[bytes]) -> tuple[int, int]:
+    """How many columns and rows the XML of a sheet spans: as it says itself, else by the cells it names."""
+    block = sheet.read(2**16)
+    if said := re.search(rb'<dimension ref="[A-Z]+\d+:([A-Z]+)(\d+)"', block):
+        return _column_number(said[1]), int(said[2])
+    columns, height, rest = {b"A"}, 1, b""
+    while block:
+        cells = re.findall(rb'<c r="([A-Z]+)(\d+)"', rest + block)
+        if cells:
+            columns |= {column for column, _ in cells}
+            height = max(height, int(cells[-1][1]))
+        rest = block[-32:]
+        block = sheet.read(2**20)
+    return max(map(_column_number, columns)), height
+
+
+def _column_number(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - ord("A") + 1
+    return number
+
+
+def _excel_text(cell: Any) -> str:
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, dt.datetime):
+        return cell.date().isoformat() if cell.time() == dt.time() else cell.isoformat(sep=" ")
+    if isinstance(cell, (dt.date, dt.time)):
+        return cell.isoformat()
+    if isinstance(cell, dt.timedelta):
+        minutes, seconds = divmod(cell.days * 86_400 + cell.seconds, 60)
+        return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+    return str(cell)
+
+
+def _parquet(stream: IO[bytes], file: File, label: str, max_bytes: int) -> Iterator[Part]:
     """Parquet as text without loss: numbers in their shortest exact form, moments as ISO 8601 in UTC, nulls missing."""
-    seekable = stream if file.member is None else io.BytesIO(stream.read())
+    seekable = stream if isinstance(stream, io.BufferedReader) else io.BytesIO(stream.read())
     try:
         source = pq.ParquetFile(seekable)
         header = list(source.schema_arrow.names)
@@ -514,8 +636,106 @@ def _refused(rows: list[tuple[int, str, str]]) -> pd.DataFrame:
     )
 
 
-def _fields(count: int) -> str:
-    return f"{count} field" if count == 1 else f"{count} fields"
+# Guessing how a file is to be read
+
+
+@dataclass(frozen=True)
+class Guess:
+    """How the files of one table are probably to be read, for a person to confirm.
+
+    `file`: its `path` is the name of the first file alone. `sentences`: what was guessed, and why.
+    """
+
+    file: File
+    sentences: tuple[str, ...]
+
+
+def sniff(path: Path, *, max_bytes: int = sys.maxsize) -> File:
+    """How one local file is probably to be read; see `guess`."""
+    return guess([path], max_bytes=max_bytes).file
+
+
+def guess(paths: Sequence[Path], *, max_bytes: int) -> Guess:
+    """Guess format, encoding, separator and decimal sign of the files of one table from their content.
+
+    A workbook, Parquet, gzip and zip are known by their first bytes. Text is UTF-8 where most of its lines beyond ASCII
+    are, UTF-16 by its byte order mark, else cp1252, as Windows writes it. Fields are separated by the sign among
+    `, ; tab |` by which most of the first lines have as many fields as the header; of several such signs, the one that
+    makes more columns. Of a workbook the first sheet is taken.
+
+    Raises:
+        SourceError: missing, unreadable, too large, a zip that does not hold just one file, or files that are written
+            unlike each other.
+    """
+    guesses = [_guess(path, max_bytes) for path in paths]
+    found, sentences = guesses[0]
+    for path, (other, said) in zip(paths[1:], guesses[1:], strict=True):
+        # Plain ASCII goes with any encoding, a file without broken numbers with any decimal sign.
+        found = {key: other.get(key) if value is None else value for key, value in found.items()}
+        unlike = [key for key, value in other.items() if value is not None and value != found.get(key)]
+        if unlike:
+            raise SourceError(
+                f"{path}: is written unlike {paths[0]} ({', '.join(unlike)}); files of one table take one format."
+            )
+        sentences = list(dict.fromkeys([*sentences, *said]))
+    settled = {key: value for key, value in found.items() if value is not None}
+    return Guess(File(path=paths[0].name, **settled), tuple(sentences))
+
+
+def _guess(path: Path, max_bytes: int) -> tuple[dict[str, Any], list[str]]:
+    """Keys of a `File`, None where the content leaves them open; and sentences."""
+    label, file = str(path), File(path=path.name)
+    _checked(path, label, None, max_bytes)
+    with open(path, "rb") as raw:
+        head = raw.read(4)
+    kind = _kind(path, file, max_bytes)
+    found: dict[str, Any] = {}
+    said: list[str] = []
+    if head[:2] == _GZIP:
+        said.append(f"{path.name} is compressed with gzip and is read as it stands.")
+    elif head == _ZIP and kind == "csv":
+        file = file.model_copy(update={"member": _only_member(path, label)})
+        found["member"] = file.member
+        said.append(f"{path.name} is a zip archive; the table is its one file, {file.member}.")
+        kind = _kind(path, file, max_bytes)
+    found["format"] = kind
+    with _opened(path, file, label, max_bytes) as (stream, name):
+        if kind == "parquet":
+            said.append(f"{path.name} holds a Parquet table.")
+        elif kind == "excel":
+            said.append(f"{path.name} is an Excel workbook; {_sheets(stream, name, max_bytes)}")
+        else:
+            told = delimited.guess(stream, name)
+            found |= {"encoding": told.encoding, "separator": told.separator, "decimal": told.decimal}
+            said += told.sentences
+    return found, said
+
+
+def _kind(path: Path, file: File, max_bytes: int) -> Format:
+    with _opened(path, file, str(path), max_bytes) as (stream, _):
+        return _format_of(stream)
+
+
+def _only_member(path: Path, label: str) -> str:
+    with zipfile.ZipFile(path) as archive:
+        held = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
+    if len(held) != 1:
+        raise SourceError(
+            f"{label}: is a zip of {len(held)} files ({', '.join(held[:10])}); unpack the one that holds the table."
+        )
+    return held[0]
+
+
+def _sheets(stream: IO[bytes], label: str, max_bytes: int) -> str:
+    """Which sheet of a workbook is taken."""
+    content = io.BytesIO(stream.read())
+    _check_workbook(content, label, max_bytes)
+    with _workbook(content, label) as book:
+        sheets = [str(sheet) for sheet in book.sheet_names]
+    if not sheets:
+        raise SourceError(f"{label}: has no sheet of cells.")
+    others = f" Others, which are not read: {', '.join(sheets[1:])}." if len(sheets) > 1 else ""
+    return f"the table is taken from its first sheet, {sheets[0]}.{others}"
 
 
 # Reading by contract
@@ -534,8 +754,8 @@ def pieces_of_files(resolved: Resolved, fetched: dict[str, Fetched], *, max_byte
             yield Piece(table, 0, tables.empty(table))
         else:
             source = fetched[table]
-            parts = read_parts(source.path, declared, source.label, max_bytes=max_bytes)
-            yield from _typed_parts(table, parts, resolved, source.label)
+            parts = _parts_of(source, declared, max_bytes)
+            yield from _typed_parts(table, parts, resolved, declared, source.label)
 
 
 def pieces_of_blocks(blocks: Iterable[Block], resolved: Resolved) -> Iterator[Piece]:
@@ -575,10 +795,10 @@ def read_for_scoring(
             continue
         if table != "leads" and getattr(resolved.contract, table) is None:
             raise SourceError(f"{path}: contract {resolved.name} has no {table}; leave the option out.")
-        file = _as_given(path, getattr(resolved.contract.source, table))
         _checked(path, str(path), None, max_bytes)
+        file = _as_given(path, getattr(resolved.contract.source, table), max_bytes)
         parts = read_parts(path, file, str(path), max_bytes=max_bytes)
-        for piece in _typed_parts(table, parts, resolved, str(path), scoring=True):
+        for piece in _typed_parts(table, parts, resolved, file, str(path), scoring=True):
             typed[table].append(piece.typed)
             left[table] = list(piece.unread)
     refused = [part.refused.assign(table=table) for table, done in typed.items() for part in done]
@@ -592,22 +812,63 @@ def no_refusals() -> pd.DataFrame:
     return _refused([]).assign(table=pd.Series(dtype="str"))[REFUSED_COLUMNS]
 
 
-def _as_given(path: Path, declared: File | None) -> File:
-    """How to read a file named on the command line: as the contract's file of that table, but where and what it is."""
+def _as_given(path: Path, declared: File | None, max_bytes: int) -> File:
+    """How to read a file named on the command line: as the contract's file of that table, but for its format.
+
+    The first bytes tell the format; one that is not the contract's is read as that format is read by default.
+    """
     base = declared if declared is not None else File(path="given")
-    kind = "parquet" if path.suffix.lower() == ".parquet" else "csv"
-    return base.model_copy(update={"path": str(path), "url": None, "member": None, "sha256": None, "format": kind})
+    kind = _kind(path, File(path="given"), max_bytes)
+    if kind != base.format:
+        return File(path=str(path), format=kind, missing=base.missing)
+    return base.model_copy(update={"path": str(path), "paths": None, "url": None, "member": None, "sha256": None})
+
+
+def _parts_of(source: Fetched, file: File, max_bytes: int) -> Iterator[Part]:
+    """The parts of every file of a table, rows numbered through, columns in the order of the first file.
+
+    Raises:
+        SourceError: as `read_parts`; or a file has other columns than the first.
+    """
+    columns: list[str] | None = None
+    before = 0
+    for place in source.places:
+        rows = 0
+        for part in read_parts(place.path, file, place.label, max_bytes=max_bytes):
+            if columns is None:
+                columns = list(part.cells.columns)
+            if set(part.cells.columns) != set(columns):
+                lacks = [f"lacks `{name}`" for name in columns if name not in part.cells]
+                holds = [f"holds `{name}`" for name in part.cells if name not in columns]
+                raise SourceError(
+                    f"{place.label}: {', '.join(lacks + holds)}, unlike {source.places[0].label}; files of one table "
+                    "need the same columns, in any order."
+                )
+            rows += len(part.cells) + len(part.refused)
+            if len(source.places) > 1:
+                part = _moved(part, columns, before, place.label.removeprefix("data/raw/"))
+            yield part
+        before += rows
+
+
+def _moved(part: Part, columns: list[str], before: int, file: str) -> Part:
+    """A part of a later file: its rows come after `before` others."""
+    cells = part.cells[columns].set_axis(part.cells.index + before)
+    reasons = pd.Series([f"{file}, {reason}" for reason in part.refused["reason"]], dtype="str")
+    refused = part.refused.assign(**{ROW: part.refused[ROW] + before, "reason": reasons})
+    return Part(cells, part.lines, refused, file)
 
 
 def _typed_parts(
     table: str,
     parts: Iterable[Part],
     resolved: Resolved,
+    file: File,
     label: str,
     *,
     scoring: bool = False,
 ) -> Iterator[Piece]:
-    """Type parts of text; reasons name the line where the file has lines.
+    """Type parts of text; reasons name the line where the file has lines, and the file where a table has several.
 
     For scoring any number of rows may be refused: each comes back with its reason.
     """
@@ -617,9 +878,9 @@ def _typed_parts(
         if number == 0:
             _check_columns(list(part.cells.columns), resolved, table, label, scoring=scoring)
         if table == "leads":
-            typed = tables.type_leads(part.cells, resolved, calendar=calendar, scoring=scoring)
+            typed = tables.type_leads(part.cells, resolved, calendar=calendar, scoring=scoring, decimal=file.decimal)
         else:
-            typed = tables.type_table(table, part.cells, resolved)
+            typed = tables.type_table(table, part.cells, resolved, decimal=file.decimal)
         calendar = typed.calendar
         reasons.update(fault for reason in typed.refused["reason"] for fault in reason.split("; "))
         refused = _with_lines(typed.refused, part)
@@ -651,7 +912,8 @@ def _with_lines(refused: pd.DataFrame, part: Part) -> pd.DataFrame:
     """Refusals of typing, with the line each stands on, and those of reading, in order of rows."""
     if part.lines is not None and len(refused):
         lines = part.lines[part.cells.index.get_indexer(pd.Index(refused[ROW]))]
-        reasons = [f"line {line}: {reason}" for line, reason in zip(lines, refused["reason"], strict=True)]
+        file = "" if part.file is None else f"{part.file}, "
+        reasons = [f"{file}line {line}: {reason}" for line, reason in zip(lines, refused["reason"], strict=True)]
         refused = refused.assign(reason=pd.Series(reasons, dtype="str"))
     if not len(part.refused):
         return refused

@@ -46,6 +46,13 @@ class Stage:
     def table(self, name: str) -> pd.DataFrame:
         return self._inputs.table(name)
 
+    def parts(self, name: str) -> files.Parts:
+        """The table as it lies on disk, for work whose memory must not grow with it."""
+        return self._inputs.parts(name)
+
+    def csv(self, name: str) -> pd.DataFrame:
+        return self._inputs.csv(name)
+
     def json(self, name: str) -> Any:
         return self._inputs.json(name)
 
@@ -73,6 +80,10 @@ class Stage:
         files.write_atomic(
             self._new(name), lambda file: figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
         )
+
+    def made(self, name: str) -> files.Parts:
+        """A table that this run has saved, part by part."""
+        return files.Parts(self._staging / catalogue[name].file)
 
     def new_folder(self, name: str) -> Path:
         """An empty folder that becomes the artefact `name` when the stage succeeds."""

@@ -9,6 +9,7 @@ import pandas as pd
 
 from pipeline.adapters import batch, files, model_folder, registry, tracking
 from pipeline.errors import ArtefactError
+from pipeline.leads import drift
 from pipeline.params import Params
 from pipeline.paths import Workspace
 
@@ -18,7 +19,8 @@ RANKING = Path("data") / "scores" / "open_leads.csv"
 
 
 def summarize(workspace: Workspace, params: Params) -> str:
-    """Decision, figures, version, the open leads with the highest scores, where the ranking is, and what to type next.
+    """Decision, figures, warnings, version, the open leads with the highest scores, where the ranking is, and what to
+    type next.
 
     Open leads are ranked by this run's own scorer, registered or not.
 
@@ -30,11 +32,7 @@ def summarize(workspace: Workspace, params: Params) -> str:
         raise ArtefactError(f"{decision_file} is missing; run `dvc repro` first.")
     results = files.Results(workspace)
     described = results.json("ingest/contract.json")["contract"]
-    if described["name"] != params.run.contract:
-        raise ArtefactError(
-            f"data/ holds a run of contract {described['name']}, params.yaml names {params.run.contract}; "
-            "run `dvc repro`."
-        )
+    _check_contract(described["name"], params)
     decision = results.json("register/decision.json")
     registration = results.json("register/registration.json")
     metrics = results.json("evaluate/metrics.json")
@@ -59,6 +57,7 @@ def summarize(workspace: Workspace, params: Params) -> str:
         f"Calibration error  {error['value']:.1f} points between score and conversions, on average "
         f"({level} {error['low']:.1f} to {error['high']:.1f})",
         f"                   {metrics['bins_hold_share']:.0%} of the score bins agree with what happened",
+        *_warnings(decision["warnings"], pd.read_csv(results.path("evaluate/leak_price.csv"))),
         "",
         *_ranking(workspace, params),
         "",
@@ -71,11 +70,24 @@ def summarize(workspace: Workspace, params: Params) -> str:
     return "\n".join(lines)
 
 
+def _warnings(sentences: list[str], price: pd.DataFrame) -> list[str]:
+    """What the decision warns of, and what the worst leak would have made the figures look like."""
+    lines = [f"{'Warning' if k == 0 else '':<19}{sentence}" for k, sentence in enumerate(sentences)]
+    single = price[price["auc_gain"].notna() & price["verdict"].isin(["leak", "suspect"])]
+    if len(single):
+        worst = single["sentence"].iloc[int(single["auc_gain"].argmax())]
+        lines.append(f"{'Price of a leak':<19}{worst} All: data/evaluate/leak_price.csv")
+    return lines
+
+
 def _ranking(workspace: Workspace, params: Params) -> list[str]:
     """Rank the open leads, write the whole ranking, and name the highest."""
     scorer = model_folder.load(workspace.path("calibrate/scorer"))
     result = batch.score_open(scorer, workspace, params.run.contract)
     if result.scored == 0:
+        provenance = files.Results(workspace).json("ingest/provenance.json")
+        if aside := provenance["source"]["leads"]["set_aside"]:
+            return [f"Open leads         {aside:,}, set aside at ingest; rank them: leads score FILE (the same file)"]
         return ["Open leads         none: every outcome in this source is decided"]
     batch.export(result, workspace.root / RANKING, params.explain.reasons)
     top = result.scores.head(TOP)
@@ -104,3 +116,38 @@ def _next(version: int | None, with_activities: bool, champion: Any) -> list[str
         f'                   approve it:       leads approve {version} --by "YOUR NAME" --note "WHY"',
         f"                   score new leads:  leads score FILE {activities}--model challenger",
     ]
+
+
+def drifted(workspace: Workspace, params: Params) -> str:
+    """The validated history against the one that was accepted last: a table of what differs, or that nothing does.
+
+    Raises:
+        ArtefactError: `validate` has not run, its results were changed, or they are of another contract.
+    """
+    profile = files.Results(workspace).json("validate/profile.json")
+    _check_contract(profile["contract"], params)
+    found = registry.accepted(tracking.open_store(workspace), params.run.contract)
+    if found is None:
+        return f"no history of {params.run.contract} was accepted yet: there is nothing to compare this one with"
+    version, known = found
+    table = drift.compare(known, profile, params.register_.drift, params.validate_.profile)
+    against = f"the history behind version {version} of {params.run.contract}"
+    if known == profile:
+        return f"this is {against}"
+    rows = table[table["warning"] != ""]
+    if rows.empty:
+        return f"nothing differs from {against} in {len(table)} comparisons"
+    shown = rows[["what", "column", "detail", "figure", "limit"]].round(3).to_string(index=False)
+    sentences = "\n".join(f"- {sentence}" for sentence in rows["warning"])
+    return (
+        f"{len(rows)} of {len(table)} comparisons with {against} pass their limits (warnings only):\n\n{shown}\n\n"
+        f"{sentences}"
+    )
+
+
+def _check_contract(name: str, params: Params) -> None:
+    """Refuse results of another contract than the one in params.yaml."""
+    if name != params.run.contract:
+        raise ArtefactError(
+            f"data/ holds a run of contract {name}, params.yaml names {params.run.contract}; run `dvc repro`."
+        )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import NotEnoughData
+from pipeline.errors import NotEnoughData, ProofFailed
 from pipeline.leads.contract import CONVERTED, CONVERTED_AT, CREATED_AT, LEAD_KEY, LOST_AT, ROW, Contract
 from pipeline.leads.specification import ages
 from pipeline.params import Featurize
@@ -68,8 +68,19 @@ def positions(leads: pd.DataFrame, kind: str, seed: int) -> pd.Series:
     return pd.Series(np.arange(len(leads)), index=order).reindex(leads.index)
 
 
-def draw(leads: pd.DataFrame, contract: Contract, newest: pd.Timestamp, params: Featurize, seed: int) -> Cohort:
+def draw(
+    leads: pd.DataFrame,
+    contract: Contract,
+    newest: pd.Timestamp,
+    params: Featurize,
+    seed: int,
+    recorded: pd.Series | None = None,
+) -> Cohort:
     """Label the matured snapshots and draw the windows.
+
+    `recorded`: per lead, whether conversions were recorded when it was created (`maturity.recorded`); all by default.
+    Windows are cut over these leads alone. The looks at the others are counted as `unrecorded` in the first window,
+    which they come before.
 
     Windows are half-open `[start, end)` in creation time (in position, where the source has no creation column). A lead
     belongs to the window it was created in. A snapshot is set aside and counted when its lead was closed by then, its
@@ -78,8 +89,11 @@ def draw(leads: pd.DataFrame, contract: Contract, newest: pd.Timestamp, params: 
     Raises:
         NotEnoughData: a window is left without snapshots or without both outcomes.
     """
-    position = positions(leads, contract.time.kind, seed)
     dated = contract.outcome.kind == "dates"
+    left_out = leads.iloc[:0] if recorded is None else leads[~recorded]
+    unrecorded = len(pairs(left_out, ages(contract, params), newest)) if dated else len(left_out)
+    leads = leads if recorded is None else leads[recorded].reset_index(drop=True)
+    position = positions(leads, contract.time.kind, seed)
     if dated:
         found = pairs(leads, ages(contract, params), newest)
     else:
@@ -117,7 +131,7 @@ def draw(leads: pd.DataFrame, contract: Contract, newest: pd.Timestamp, params: 
         found["embargoed"] = False
 
     kept = found[found["open"] & found["matured"] & ~found["embargoed"]]
-    windows = _windows(found, kept, edges, axis=contract.time.kind)
+    windows = _windows(found, kept, edges, axis=contract.time.kind).assign(unrecorded=[unrecorded, 0, 0])
     for row in windows.to_dict("records"):
         if row["snapshots"] == 0 or row["conversions"] in (0, row["snapshots"]):
             raise NotEnoughData(
@@ -130,7 +144,8 @@ def draw(leads: pd.DataFrame, contract: Contract, newest: pd.Timestamp, params: 
 
 
 def _windows(found: pd.DataFrame, kept: pd.DataFrame, edges: list[Any], *, axis: str) -> pd.DataFrame:
-    """One row per split: window, what it holds, and what was set aside, by the first reason that applies."""
+    """One row per split: window, last as-of date, what it holds, and what was set aside, by the first reason that
+    applies."""
     rows = []
     for k, split in enumerate(SPLITS):
         all_, mine = found[found["split"] == split], kept[kept["split"] == split]
@@ -140,6 +155,7 @@ def _windows(found: pd.DataFrame, kept: pd.DataFrame, edges: list[Any], *, axis:
                 "axis": {"column": "created_at", "row_order": "row order", "none": "random order"}[axis],
                 "start": edges[k],
                 "end": edges[k + 1],
+                "last_as_of": mine["as_of"].max() if axis == "column" else pd.NaT,
                 "leads": mine[LEAD_KEY].nunique(),
                 "snapshots": len(mine),
                 "conversions": int(mine["label"].sum()),
@@ -152,23 +168,69 @@ def _windows(found: pd.DataFrame, kept: pd.DataFrame, edges: list[Any], *, axis:
 
 
 def check_windows(
-    snapshots: pd.DataFrame, windows: pd.DataFrame, leads: pd.DataFrame, horizon_days: int
+    snapshots: pd.DataFrame, windows: pd.DataFrame, leads: pd.DataFrame, contract: Contract, newest: pd.Timestamp
 ) -> dict[str, int]:
-    """Look at the finished split again, by another route: faults found, each 0 in a sound split.
+    """Look at the finished split again, from the leads table and by another route: no line of `draw` is used here.
 
-    `leads_in_two_splits`: leads that stand in more than one. `horizon_past_end`: snapshots whose label reaches past
-    their window. `out_of_window`: snapshots of leads created outside their window.
+    Args:
+        snapshots, windows: as `Cohort` holds them. `leads`: the clean table, those that `draw` left out among them.
+
+    Returns:
+        Faults found, each 0 in a sound split. `leads_in_two_splits`: leads that stand in more than one.
+        `snapshots_twice`: keys that occur again. `out_of_window`: snapshots of leads created outside their window (out
+        of place, where the axis is no time). `windows_apart`: windows that do not begin where the one before ends.
+        `horizon_past_end`, `horizon_past_newest`: snapshots whose label reaches past their window, or past what is
+        known. `closed_leads`: snapshots of leads converted or lost by then. `wrong_labels`: labels that the outcome
+        does not bear out.
     """
-    per_lead = snapshots.groupby(LEAD_KEY)["split"].nunique()
-    faults = {"leads_in_two_splits": int((per_lead > 1).sum()), "horizon_past_end": 0, "out_of_window": 0}
-    if windows["axis"].iloc[0] != "created_at":
-        ordered = snapshots.groupby("split")["position"].agg(["min", "max"]).loc[list(SPLITS)]
-        faults["out_of_window"] = int((ordered["min"].to_numpy()[1:] <= ordered["max"].to_numpy()[:-1]).sum())
-        return faults
-    created = leads.set_index(LEAD_KEY)[CREATED_AT]
-    for window in windows.to_dict("records"):
-        mine = snapshots[snapshots["split"] == window["split"]]
-        born = mine[LEAD_KEY].map(created)
-        faults["out_of_window"] += int(((born < window["start"]) | (born >= window["end"])).sum())
-        faults["horizon_past_end"] += int((mine["as_of"] + horizon_days * DAY > window["end"]).sum())
+    seen = snapshots[[LEAD_KEY, "split"]].drop_duplicates()[LEAD_KEY]
+    faults = {
+        "leads_in_two_splits": int(seen[seen.duplicated()].nunique()),
+        "snapshots_twice": int(snapshots.duplicated([LEAD_KEY, "as_of"]).sum()),
+        "windows_apart": int(sum(a != b for a, b in zip(windows["end"], windows["start"].iloc[1:], strict=False))),
+    }
+    outcome = [name for name in (CONVERTED_AT, LOST_AT, CONVERTED) if name in leads]
+    own = [name for name in (CREATED_AT, ROW) if name in leads]
+    found = snapshots.merge(leads[[LEAD_KEY, *own, *outcome]], on=LEAD_KEY, how="left", validate="many_to_one")
+    found = found.merge(windows[["split", "start", "end"]], on="split", how="left", validate="many_to_one")
+    found["newest"] = newest
+
+    def days(name: str) -> np.ndarray:
+        """Days from the as-of date to another moment of the row; NaN where it has none."""
+        moment = found[name].to_numpy(dtype="datetime64[us]")
+        return (moment - found["as_of"].to_numpy(dtype="datetime64[us]")) / np.timedelta64(1, "D")
+
+    horizon = contract.outcome.horizon_days
+    if contract.outcome.kind == "dates":
+        won, gone = days(CONVERTED_AT), days(LOST_AT)
+        label = np.where(np.isnan(won), False, (won > 0) & (won <= horizon))
+        faults["closed_leads"] = int(((won <= 0) | (gone <= 0)).sum())
+        faults["horizon_past_newest"] = int((~(days("newest") >= horizon)).sum())
+    else:
+        label = found[CONVERTED].fillna(False).to_numpy(dtype=bool)
+        faults |= {"closed_leads": 0, "horizon_past_newest": 0}
+    faults["wrong_labels"] = int((found["label"].to_numpy() != label).sum())
+    if contract.time.kind == "column":
+        born = days(CREATED_AT)
+        faults["out_of_window"] = int((~((days("start") <= born) & (born < days("end")))).sum())
+        faults["horizon_past_end"] = int((~(days("end") >= horizon)).sum())
+    else:
+        inside = (found["start"] <= found["position"]) & (found["position"] < found["end"])
+        # Where rows stand in order of time, a later place is a later row.
+        ordered = found.sort_values("position")[ROW].is_monotonic_increasing or contract.time.kind == "none"
+        faults["out_of_window"] = int((~inside).sum()) if ordered else len(found)
+        faults["horizon_past_end"] = 0
     return faults
+
+
+def refuse_faults(faults: dict[str, int]) -> None:
+    """Stop where `check_windows` found a fault.
+
+    Raises:
+        ProofFailed: names every kind of fault and counts it.
+    """
+    if found := [f"{kind.replace('_', ' ')}: {count:,}" for kind, count in faults.items() if count]:
+        raise ProofFailed(
+            f"the split, looked at again by another route, is not sound ({'; '.join(found)}). Nothing was written; "
+            "this is a fault of the pipeline, not of the data: please report it, with the contract."
+        )

@@ -9,11 +9,13 @@ stages read from
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import ContractError
+from pipeline.leads import row_expectations
 from pipeline.params import problems
 
 Group = Literal["fit", "engagement"]
@@ -21,6 +23,7 @@ Role = Literal["feature", "identifier", "personal", "outcome", "ignored"]
 KnownAt = Literal["creation", "over_time", "outcome", "unknown"]
 Type = Literal["number", "integer", "category", "boolean", "timestamp", "text"]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+Encoding = Literal["utf-8", "cp1252", "latin-1", "utf-16"]
 
 #: Facts that the scorer derives from a personal column; see `pipeline/scorer/facts.py`.
 Fact = Literal["work_email", "present"]
@@ -30,26 +33,48 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class File(Part):
-    """One source file: a path under `data/raw/` or a URL, optionally a member of a zip there.
+def _unset(value: object) -> bool:
+    """Leaves a key that came later out of the resolved contract where it says nothing."""
+    return value is None
 
-    `sha256` is the hash of the file as fetched (of the zip, where `member` is set); required for URLs.
+
+class File(Part):
+    """The source file of one table: a path under `data/raw/` or a URL, optionally a member of a zip there; or several
+    files, read one after another, each path of which may be a pattern (`exports/leads-*.csv`).
+
+    `sha256` is the hash of the file as fetched (of the zip, where `member` is set); required for URLs. Of several files
+    it is the hash of their list, one line `<sha256>  <path>` each, sorted by path. gzip is recognised by itself.
+    `sheet`: of a workbook, by default its first. `decimal`: the sign within numbers of a CSV.
     """
 
     path: Name | None = None
+    paths: Annotated[list[Name] | None, Field(min_length=1, exclude_if=_unset)] = None
     url: Annotated[str, Field(pattern=r"^(https?|file)://")] | None = None
     member: Name | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    format: Literal["csv", "parquet"] = "csv"
+    format: Literal["csv", "parquet", "excel"] = "csv"
+    sheet: Annotated[Name | None, Field(exclude_if=_unset)] = None
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    encoding: Annotated[Encoding, Field(exclude_if=lambda value: value == "utf-8")] = "utf-8"
+    decimal: Annotated[Literal[".", ","], Field(exclude_if=lambda value: value == ".")] = "."
     missing: list[str] = [""]
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
-        if (self.path is None) == (self.url is None):
-            raise ValueError("name either `path` (under data/raw/) or `url`")
+        if [self.path, self.paths, self.url].count(None) != 2:
+            raise ValueError("name one of `path`, `paths` (under data/raw/) and `url`")
         if self.url is not None and self.sha256 is None:
             raise ValueError("a url needs `sha256`, the hash of the file as fetched")
+        return self
+
+    @model_validator(mode="after")
+    def _one_format(self) -> Self:
+        if self.sheet is not None and self.format != "excel":
+            raise ValueError("`sheet` goes with `format: excel`")
+        if self.format != "csv" and (self.encoding != "utf-8" or self.decimal != "."):
+            raise ValueError("`encoding` and `decimal` go with `format: csv`")
+        if self.separator == self.decimal:
+            raise ValueError("`separator` and `decimal` must differ")
         return self
 
 
@@ -101,8 +126,10 @@ class Outcome(Part):
     """What counts as a conversion.
 
     `dates`: `converted_at` (and `lost_at`) hold the moment, missing while open; a snapshot is labelled 1 if the lead
-    converts within `horizon_days` after the as-of date. `flag`: `column` equals `positive`, decided at once
-    (`horizon_days: 0`).
+    converts within `horizon_days` after the as-of date. Where one column holds the moment of either end, it is
+    `closed_at`, and `column`, `positive` and `open` say which end it was, if any yet. `flag`: `column` equals `positive` (or one of them), decided at
+    once (`horizon_days: 0`); rows whose value is among `open`, the empty text for none, are not decided yet: they are
+    set aside at ingest and counted.
     """
 
     kind: Literal["dates", "flag"]
@@ -110,16 +137,45 @@ class Outcome(Part):
     converted_at: Name | None = None
     lost_at: Name | None = None
     column: Name | None = None
-    positive: Name | None = None
+    closed_at: Annotated[Name | None, Field(exclude_if=_unset)] = None
+    positive: Name | Annotated[list[Name], Field(min_length=1)] | None = None
+    open: Annotated[list[Annotated[str, Field(max_length=200)]] | None, Field(min_length=1, exclude_if=_unset)] = None
+
+    @property
+    def won(self) -> list[str]:
+        """The values of `column` that mean converted."""
+        return [self.positive] if isinstance(self.positive, str) else list(self.positive or [])
+
+    @property
+    def flag(self) -> str | None:
+        """The column that decides alone, with `kind: flag`."""
+        return self.column if self.kind == "flag" else None
+
+    @property
+    def dates_losses(self) -> bool:
+        """Whether it is known when a lead was lost."""
+        return self.lost_at is not None or self.closed_at is not None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        if self.open is not None and self.column is None:
+            raise ValueError("`open` goes with `column`; without one, a lead is open while it has no date")
+        if both := sorted(set(self.open or []) & set(self.won)):
+            raise ValueError(f"`positive` and `open` both hold {', '.join(both)}")
         if self.kind == "dates":
-            if self.converted_at is None or self.column is not None or self.positive is not None:
-                raise ValueError("`kind: dates` needs `converted_at` and takes neither `column` nor `positive`")
+            if (self.converted_at is None) == (self.closed_at is None):
+                raise ValueError("`kind: dates` needs `converted_at`, or `closed_at` with `column` and `positive`")
+            if self.closed_at is None and (self.column is not None or self.positive is not None):
+                raise ValueError("`kind: dates` takes `column` and `positive` only with `closed_at`")
+            if self.closed_at is not None and (self.column is None or self.positive is None):
+                raise ValueError("`closed_at` needs `column` and `positive`, which say whether the lead was won")
+            if self.closed_at is not None and self.lost_at is not None:
+                raise ValueError("`closed_at` dates losses too: it takes no `lost_at`")
             if self.horizon_days == 0:
                 raise ValueError("`kind: dates` needs `horizon_days` of at least 1")
-        elif self.column is None or self.positive is None or self.converted_at is not None or self.lost_at is not None:
+        elif (
+            self.column is None or self.positive is None or {self.converted_at, self.lost_at, self.closed_at} != {None}
+        ):
             raise ValueError("`kind: flag` needs `column` and `positive`, and takes no dates")
         elif self.horizon_days != 0:
             raise ValueError("`kind: flag` is decided at once: `horizon_days: 0`")
@@ -133,6 +189,7 @@ class Column(Part):
     it), `outcome` (filled in with or after it), `unknown`. Only `feature` columns known at creation, or over time with
     their changes, enter the model. A row whose `category` or `text` looks like an e-mail address or a phone number is
     refused at ingest, unless the value is among `values`; only `personal` and `identifier` columns may hold such.
+    `overrules_leak`: why a column enters the model although the leak detector convicts it; the run is tagged with it.
     """
 
     role: Role
@@ -152,6 +209,7 @@ class Column(Part):
     format: str | None = None
     facts: list[Fact] = []
     reason: str | None = None
+    overrules_leak: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -165,6 +223,8 @@ class Column(Part):
             raise ValueError("`values` go with categories")
         if self.facts and self.role != "personal":
             raise ValueError("`facts` are derived from personal columns")
+        if self.overrules_leak is not None and (self.role != "feature" or self.known_at in ("outcome", "unknown")):
+            raise ValueError("`overrules_leak` goes with a feature known at creation or over time")
         if self.not_before is not None and self.type != "timestamp":
             raise ValueError("`not_before` goes with timestamps")
         if self.format is not None and self.type != "timestamp":
@@ -180,27 +240,46 @@ class Kind(Part):
 
 
 class Activities(Part):
-    """Activities: one row each, joined to a lead by `lead`. Kinds not listed are refused at validation."""
+    """Activities: one row each, joined to a lead by `lead`. Kinds not listed are refused at validation.
+
+    `format`: of both times, in the notation of `strptime`; ISO 8601 without it.
+    """
 
     key: Name | None = None
     lead: Name
     kind: Name
     happened_at: Name
     recorded_at: Name
+    format: Annotated[str | None, Field(exclude_if=_unset)] = None
     kinds: Annotated[dict[Name, Kind], Field(min_length=1)]
 
 
 class Changes(Part):
     """Changes of lead columns: which column, when recorded, from which value to which.
 
-    A change of a column that `columns` does not name is refused at ingest.
+    A change of a column that `columns` does not name is refused at ingest. `format`: of the time, as in `Activities`.
     """
 
     lead: Name
     column: Name
     recorded_at: Name
+    format: Annotated[str | None, Field(exclude_if=_unset)] = None
     old_value: Name
     new_value: Name
+
+
+class Expectation(Part):
+    """A rule of the strategist's own: one of Great Expectations' that judges rows one by one.
+
+    `columns`: by their names in the source. `kwargs`: the expectation's own arguments; see `row_expectations.KINDS`. A
+    row that breaks it is quarantined with `reason`; a missing value breaks nothing.
+    """
+
+    expectation: Name
+    table: Literal["leads", "activities", "changes"] = "leads"
+    columns: Annotated[list[Name], Field(min_length=1)]
+    kwargs: dict[str, Any] = {}
+    reason: Annotated[str, Field(pattern=r"^[^\n]*\S[^\n]*$", max_length=200)]
 
 
 class Contract(Part):
@@ -214,6 +293,7 @@ class Contract(Part):
     columns: Annotated[dict[Name, Column], Field(min_length=1)]
     activities: Activities | None = None
     changes: Changes | None = None
+    expectations: Annotated[list[Expectation], Field(exclude_if=lambda value: not value)] = []
 
     @model_validator(mode="after")
     def _references(self) -> Self:
@@ -238,6 +318,7 @@ class Contract(Part):
             known(self.time.calendar.day, "time.calendar.day")
         known(self.outcome.converted_at, "outcome.converted_at", role="outcome", type_="timestamp")
         known(self.outcome.lost_at, "outcome.lost_at", role="outcome", type_="timestamp")
+        known(self.outcome.closed_at, "outcome.closed_at", role="outcome", type_="timestamp")
         known(self.outcome.column, "outcome.column", role="outcome")
         for name, column in self.columns.items():
             known(column.not_before, f"columns.{name}.not_before", type_="timestamp")
@@ -250,9 +331,33 @@ class Contract(Part):
             for table in ("activities", "changes"):
                 if (getattr(self, table) is None) != (getattr(self.source, table) is None):
                     faults.append(f"`{table}` and `source.{table}` go together")
+        for place, one in enumerate(self.expectations):
+            holds = self.holds(one.table)
+            found = row_expectations.faults(one.expectation, one.columns, one.kwargs, holds)
+            if not holds:
+                found = [f"the contract describes no {one.table}"]
+            faults += [f"expectations.{place}: {fault}" for fault in found]
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def holds(self, table: str) -> dict[str, str]:
+        """What each column of a table holds after `ingest`, as `row_expectations` reads it; empty without the table."""
+        if table != "leads":
+            declared = getattr(self, table)
+            texts = ("key", "lead", "kind") if table == "activities" else ("lead", "column", "old_value", "new_value")
+            names = declared.model_dump() if declared is not None else {}
+            times = ("happened_at", "recorded_at")
+            holds = {
+                name: "time" if field in times else "text" for field, name in names.items() if field in texts + times
+            }
+            return {name: held for name, held in holds.items() if name is not None}
+        of_type = {"number": "number", "integer": "number", "timestamp": "time", "boolean": "true or false"}
+        holds = {name: of_type.get(column.type, "text") for name, column in self.columns.items()}
+        holds |= {name: "text" for name, column in self.columns.items() if column.role == "identifier"}
+        holds |= {name: "personal" for name, column in self.columns.items() if column.role == "personal"}
+        own = {self.time.column: "time", self.outcome.flag: "true or false"}
+        return holds | {name: held for name, held in own.items() if name is not None}
 
 
 #: Names that every table carries after `ingest`, whatever the source calls them. `ROW` is the 1-based row of the
@@ -263,6 +368,12 @@ CONVERTED_AT = "converted_at"
 LOST_AT = "lost_at"
 CONVERTED = "converted"
 ROW = "row"
+
+#: Where a refused row stands, before the reason: its line, and its file where a table has several.
+PLACE = r"^(?:.+?, )?line \d+: "
+
+#: Names that tables and snapshots carry for what they are; a source column of such a name goes on under another.
+RESERVED = {LEAD_KEY, CREATED_AT, CONVERTED_AT, LOST_AT, CONVERTED, ROW, "as_of", "label", "split", "position"}
 
 #: Columns of the ingested activities and changes tables, in order.
 ACTIVITY_COLUMNS = ["activity_id", LEAD_KEY, "kind", "happened_at", "recorded_at"]
@@ -292,6 +403,14 @@ class Resolved(Part):
     @property
     def name(self) -> str:
         return self.contract.name
+
+    @property
+    def undecided(self) -> list[str]:
+        """Features that stay out because nobody has said yet when their value becomes known."""
+        columns = self.contract.columns
+        return [
+            name for name in self.excluded if columns[name].role == "feature" and columns[name].known_at == "unknown"
+        ]
 
 
 def parse(content: object, *, file: str) -> Contract:
@@ -341,25 +460,59 @@ def resolve(contract: Contract) -> Resolved:
     return Resolved(contract=contract, names=_names(contract), features=features, excluded=excluded, tracked=tracked)
 
 
+def without_changing(resolved: Resolved, changed: Mapping[str, int]) -> tuple[Resolved, list[str]]:
+    """The contract without features that it declares known at creation and that the changes table contradicts.
+
+    Args:
+        changed: changes of one value to another that were set aside, per source column.
+
+    Returns:
+        The contract, and a sentence per column left out.
+
+    Raises:
+        ContractError: nothing is left to learn from.
+    """
+    reasons = {
+        name: f"declared known at creation, yet the changes table holds {changed[name]:,} changes of it (declare "
+        "`known_at: over_time`: the changes then say what was known when)"
+        for name in resolved.features
+        if changed.get(name, 0) > 0
+    }
+    features = {name: one for name, one in resolved.features.items() if name not in reasons}
+    if not features and not (resolved.contract.activities and resolved.contract.activities.kinds):
+        raise ContractError(
+            f"contract {resolved.name}: by the changes table every column that might enter the model changes; "
+            "declare `known_at: over_time`."
+        )
+    left_out = resolved.model_copy(update={"features": features, "excluded": resolved.excluded | reasons})
+    return left_out, [f"column `{name}` is left out: {reason}" for name, reason in reasons.items()]
+
+
 def _names(contract: Contract) -> dict[str, str]:
-    """Source name -> name after `ingest`; personal columns are left out."""
+    """Source name -> name after `ingest`; personal columns are left out.
+
+    A column whose name every table carries after `ingest` for something else (`label`, `position`) goes on with a `_`.
+    """
     canonical = {
         contract.key: LEAD_KEY,
         contract.time.column: CREATED_AT,
         contract.outcome.converted_at: CONVERTED_AT,
         contract.outcome.lost_at: LOST_AT,
-        contract.outcome.column: CONVERTED,
+        contract.outcome.flag: CONVERTED,
     }
-    names = {name: canonical.get(name, name) for name, column in contract.columns.items() if column.role != "personal"}
+    kept = [name for name, column in contract.columns.items() if column.role != "personal"]
+    names: dict[str, str] = {}
+    for name in kept:
+        after = canonical.get(name, name)
+        while name not in canonical and (after in RESERVED or (after != name and after in contract.columns)):
+            after += "_"
+        names[name] = after
     made = [fact_name(name, fact) for name, column in contract.columns.items() for fact in column.facts]
-    reserved = {LEAD_KEY, CREATED_AT, CONVERTED_AT, LOST_AT, CONVERTED, ROW, "as_of", "label", "split"}
-    after = list(names.values()) + made
-    twice = sorted({name for name in after if after.count(name) > 1})
-    taken = sorted(name for name, new in names.items() if name == new and name in reserved and name not in canonical)
-    if clashes := sorted({*twice, *taken}):
+    every = list(names.values()) + made
+    if twice := sorted({name for name in every if every.count(name) > 1}):
         raise ContractError(
-            f"contract {contract.name}: columns {', '.join(clashes)} clash with names that every table carries after "
-            f"ingest ({', '.join(sorted(reserved))}); rename them in the source."
+            f"contract {contract.name}: columns {', '.join(twice)} clash with names that every table carries after "
+            "ingest, or with facts derived from others; rename them in the source."
         )
     return names
 

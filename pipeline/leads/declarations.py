@@ -6,12 +6,15 @@ columns, other rows or another table is worked out here, as one flag per row.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.errors import ContractError
+from pipeline.leads import row_expectations
 from pipeline.leads.contract import (
     CONVERTED_AT,
     CREATED_AT,
@@ -24,7 +27,8 @@ from pipeline.leads.contract import (
 )
 from pipeline.scorer import checks
 
-#: Rules that one column's own values decide. `held_as` is of the whole column: the type that `ingest` gave it.
+#: Rules that the library judges from one column's values. `held_as` is of the whole column: the type that `ingest` gave
+#: it.
 NATIVE = ("held_as", "required", "finite", "min", "max", "values")
 
 #: Held by every table after `ingest`, by type of the contract; anything else is text.
@@ -37,13 +41,22 @@ HELD_AS = {
     "row": "int64",
 }
 
+_HELD = {
+    "float64": "a number",
+    "datetime64[us]": "a moment",
+    "bool": "true or false",
+    "int64": "a whole number",
+    "str": "text",
+}
+
 
 @dataclass(frozen=True)
 class Declaration:
     """One thing that must hold.
 
     `column`: its name after `ingest`. `about`: what must hold, for the steward. `reason`: what is said of a row that
-    breaks it. `limit`: number, values or dtype that a native rule compares with.
+    breaks it. `limit`: number, values or dtype that a native rule compares with; of the strategist's own expectations
+    all arguments. `others`: columns beside `column` that such an expectation looks at.
     """
 
     table: str
@@ -52,14 +65,26 @@ class Declaration:
     about: str
     reason: str
     limit: Any = None
+    others: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
         return f"{self.table}.{self.column}.{self.rule}"
 
+    @property
+    def own(self) -> str | None:
+        """Name of the expectation that the strategist added; None where the declaration follows from the contract."""
+        return self.rule.partition(" ")[0] if self.rule.startswith("expect_") else None
+
+    @property
+    def native(self) -> bool:
+        """Whether the library judges it; what it cannot see is worked out in `flags`."""
+        return self.rule in NATIVE or self.own is not None
+
 
 def declare(resolved: Resolved, newest: pd.Timestamp | None) -> list[Declaration]:
-    """Every declaration of a contract, and those that follow from what its tables are, in order of table and column.
+    """Every declaration of a contract, and those that follow from what its tables are, in order of table and column;
+    then the expectations that the strategist added.
 
     Args:
         newest: the newest recorded moment of the source; None where it has no times.
@@ -74,7 +99,7 @@ def declare(resolved: Resolved, newest: pd.Timestamp | None) -> list[Declaration
         declared += _activities(resolved, newest)
     if resolved.contract.changes is not None:
         declared += _changes(resolved, newest)
-    return declared
+    return declared + [_own(resolved, place) for place in range(len(resolved.contract.expectations))]
 
 
 def column_spec(resolved: Resolved, source: str) -> dict[str, Any]:
@@ -94,7 +119,7 @@ def column_spec(resolved: Resolved, source: str) -> dict[str, Any]:
 
 def kind_of(column: Column, resolved: Resolved, source: str) -> str:
     """Type after `ingest`: identifiers stay text, an outcome flag is true or false, a creation time is a time."""
-    if source == resolved.contract.outcome.column:
+    if source == resolved.contract.outcome.flag:
         return "flag"
     if source == resolved.contract.time.column:
         return "timestamp"
@@ -212,6 +237,31 @@ def _changes(resolved: Resolved, newest: pd.Timestamp | None) -> list[Declaratio
     return declared
 
 
+def _own(resolved: Resolved, place: int) -> Declaration:
+    """The expectation at `place` of the contract's list; its number tells it from another of the same name."""
+    one = resolved.contract.expectations[place]
+    columns = [_after_ingest(resolved, one.table, column) for column in one.columns]
+    holds = resolved.contract.holds(one.table)[one.columns[0]]
+    return Declaration(
+        one.table,
+        columns[0],
+        f"{one.expectation} #{place + 1}",
+        row_expectations.KINDS[one.expectation].promise(columns, one.kwargs),
+        one.reason,
+        row_expectations.arguments(one.expectation, columns, one.kwargs, holds),
+        tuple(columns[1:]),
+    )
+
+
+def _after_ingest(resolved: Resolved, table: str, column: str) -> str:
+    """Name after `ingest` of a source's column; of activities and changes the field that names it."""
+    if table == "leads":
+        return resolved.names[column]
+    fields = getattr(resolved.contract, table).model_dump()
+    field = next(field for field, name in fields.items() if name == column)
+    return {"key": "activity_id", "lead": LEAD_KEY}.get(field, field)
+
+
 def _rules(spec: dict[str, Any]) -> list[str]:
     """Rules that are declared of a column, or that its type implies, in the order of `checks.RULES`."""
     kind = spec["type"]
@@ -252,7 +302,7 @@ def _promise(spec: dict[str, Any], rule: str) -> str:
 
 def _held(table: str, column: str, kind: str) -> Declaration:
     dtype = HELD_AS.get(kind, "str")
-    about, reason = f"{column} is held as {dtype}", f"{column} is not held as {dtype}"
+    about, reason = f"{column} is held as {_HELD[dtype]} ({dtype})", f"{column} is not held as {dtype}"
     return Declaration(table, column, "held_as", about, reason, dtype)
 
 
@@ -304,7 +354,7 @@ def _uncheckable(resolved: Resolved) -> list[str]:
         for key, other in hidden.items():
             if other not in resolved.names:
                 faults.append(f"column `{name}`: `{key}` names the personal column `{other}`, which stops at ingest.")
-        if column.role != "personal" and name != resolved.contract.outcome.column:
+        if column.role != "personal" and name != resolved.contract.outcome.flag:
             spec = column_spec(resolved, name)
             left = [key for key in ("min", "max", "values", "not_before") if key in stated and key not in _rules(spec)]
             left = [key for key in left if hidden.get(key) is None or hidden[key] in resolved.names]
@@ -317,57 +367,120 @@ def _uncheckable(resolved: Resolved) -> list[str]:
 # Flags: what one column's own values do not decide
 
 
-def flags(
-    tables: dict[str, pd.DataFrame],
-    resolved: Resolved,
-    declared: list[Declaration],
-    newest: pd.Timestamp | None,
-    refused_leads: pd.Series | None = None,
-) -> dict[str, pd.Series]:
-    """For every declaration that is not native, whether each row keeps it.
+#: A table as one frame, or in parts that can be gone through more than once.
+Table = pd.DataFrame | Iterable[pd.DataFrame]
+
+
+def parts(table: Table) -> Iterable[pd.DataFrame]:
+    """A table part by part, at least one."""
+    return [table] if isinstance(table, pd.DataFrame) else table
+
+
+@dataclass(frozen=True)
+class Across:
+    """What the rows of a part are judged by that lies outside it.
+
+    `leads`: the key of every lead, once; `created`: when each was created (of rows that share a key, the first of the
+    source). `unread`: keys of leads that could not be read. `repeated`: id of a declaration `unique` -> rows whose
+    value stands in another row too.
+    """
+
+    leads: pd.Index
+    created: np.ndarray
+    unread: pd.Series
+    repeated: dict[str, np.ndarray]
+
+
+def look_across(
+    tables: Mapping[str, Table], declared: list[Declaration], refused_leads: pd.Series | None = None
+) -> Across:
+    """Go through the tables once for what no part of them can know by itself.
 
     Args:
         tables: `leads`, `activities`, `changes` as `ingest` left them.
         refused_leads: keys of leads that could not be read; their activities and changes are not at fault.
+    """
+    keys = pd.concat([part[[ROW, LEAD_KEY, CREATED_AT]] for part in parts(tables["leads"])])
+    first = keys.dropna(subset=[LEAD_KEY]).sort_values(ROW).drop_duplicates(LEAD_KEY)
+    return Across(
+        leads=pd.Index(first[LEAD_KEY]),
+        created=first[CREATED_AT].to_numpy(dtype="datetime64[us]"),
+        unread=pd.Series(dtype="str") if refused_leads is None else refused_leads.dropna(),
+        repeated={one.id: repeated(tables[one.table], one.column) for one in declared if one.rule == "unique"},
+    )
+
+
+def flags(
+    table: str,
+    rows: pd.DataFrame,
+    resolved: Resolved,
+    declared: list[Declaration],
+    newest: pd.Timestamp | None,
+    across: Across,
+) -> dict[str, pd.Series]:
+    """For every declaration of `table` that is not native, whether each of `rows` keeps it.
+
+    Args:
+        rows: the table, or a part of it.
 
     Returns:
-        declaration id -> bool Series under the index of its table, True where it holds.
+        declaration id -> bool Series under the index of `rows`, True where it holds.
     """
     found = {}
-    leads = tables["leads"]
-    first = leads.dropna(subset=[LEAD_KEY]).sort_values(ROW).drop_duplicates(LEAD_KEY)
-    created = first.set_index(LEAD_KEY)[CREATED_AT]
-    known = set(created.index) | (set() if refused_leads is None else set(refused_leads.dropna()))
+    created = pd.Series(pd.NaT, index=rows.index, dtype="datetime64[us]")
+    if table != "leads":
+        owner = across.leads.get_indexer(pd.Index(rows[LEAD_KEY]))
+        known = pd.Series(owner >= 0, index=rows.index)
+        created.loc[known] = across.created[owner[known]]
     for one in declared:
-        if one.rule in NATIVE:
+        if one.table != table or one.native:
             continue
-        table = tables[one.table]
-        values = table[one.column]
+        values = rows[one.column]
         if one.rule == "unique":
-            bad = repeats(table, one.column)
+            bad = rows[ROW].isin(across.repeated[one.id])
         elif one.rule == "known_lead":
-            bad = values.notna() & ~values.isin(known)
+            bad = values.notna() & ~known & ~values.isin(across.unread)
         elif one.rule == "not_before_creation":
-            of_lead = created.reindex(table[LEAD_KEY]).to_numpy(dtype="datetime64[us]")
-            bad = checks.before(values, pd.Series(of_lead, index=table.index))
+            bad = checks.before(values, created)
         elif one.rule == "not_after_newest":
             assert newest is not None
-            bad = checks.before(pd.Series(newest, index=table.index, dtype="datetime64[us]"), values)
+            bad = checks.before(pd.Series(newest, index=rows.index, dtype="datetime64[us]"), values)
         elif one.rule == "given":
             bad = values != 1.0
-        elif one.table == "activities":
-            bad = checks.before(values, table["happened_at"])
-        elif one.table == "changes":
+        elif table == "activities":
+            bad = checks.before(values, rows["happened_at"])
+        elif table == "changes":
             source, rule = one.rule.rsplit(".", 1)
-            mine = table["column"] == source
+            mine = rows["column"] == source
             spec = column_spec(resolved, source)
-            part = table.loc[mine, [one.column]].set_axis([spec["name"]], axis=1)
-            bad = checks.faults(part, spec)[rule].reindex(table.index, fill_value=False)
+            part = rows.loc[mine, [one.column]].set_axis([spec["name"]], axis=1)
+            bad = checks.faults(part, spec)[rule].reindex(rows.index, fill_value=False)
         else:
             spec = next(column_spec(resolved, source) for source, name in resolved.names.items() if name == one.column)
-            bad = checks.faults(table, spec)[one.rule]
+            bad = checks.faults(rows, spec)[one.rule]
         found[one.id] = ~bad.astype(bool)
     return found
+
+
+def repeated(table: Table, column: str) -> np.ndarray:
+    """`row` of every row whose value stands in another row too, as `repeats` judges it, in parts or not.
+
+    Eight bytes per row are held: hashes say which values may repeat, and only their rows are compared in full.
+    """
+
+    def hashes(part: pd.DataFrame) -> np.ndarray:
+        # Adding zero makes one of the two zeros that are equal but differ in their bits.
+        values = part[column] + 0.0 if part[column].dtype.kind == "f" else part[column]
+        return pd.util.hash_pandas_object(values, index=False, categorize=False).to_numpy()
+
+    seen = np.concatenate([hashes(part[part[column].notna()]) for part in parts(table)])
+    seen.sort()
+    twice = np.unique(seen[1:][seen[1:] == seen[:-1]])
+    del seen
+    if not len(twice):
+        return np.empty(0, dtype="int64")
+    alike = pd.concat([part[np.isin(hashes(part), twice)] for part in parts(table)], ignore_index=True)
+    return alike.loc[repeats(alike, column), ROW].to_numpy()
 
 
 def repeats(table: pd.DataFrame, column: str) -> pd.Series:

@@ -2,8 +2,8 @@
 
 Dirt is only ever added: a dirty lead is a damaged copy of a good one under a key of its own, with copies of some of its
 activities; the good rows keep every cell. Each kind breaks one declaration of `data/contracts/demo.yaml` (a type, a
-required or unique column, a range, a closed list, an order of times, a reference) and no other. Some damage puts an
-e-mail address or a phone number where none belongs; such rows stop at `ingest`, as personal columns do.
+required or unique column, a range, a closed list, an order of times, a reference) and no other. Some damage puts a
+name, an e-mail address or a phone number where none belongs; such rows stop at `ingest`, as personal columns do.
 """
 
 from __future__ import annotations
@@ -28,6 +28,17 @@ KINDS: dict[str, tuple[str, str]] = {
     "email_in_industry": ("leads", "industry is one of a closed list, and no e-mail address"),
     "phone_in_region": ("leads", "region is one of a closed list, and no phone number"),
     "budget_not_yes_or_no": ("leads", "budget_confirmed is a boolean"),
+    "name_in_budget": ("leads", "budget_confirmed is a boolean, and no name"),
+    "name_in_department": ("leads", "department is one of a closed list, and no name"),
+    "name_in_campaign": ("leads", "campaign, an open list, holds no name"),
+    "stranger_in_tech_stack": (
+        "leads",
+        "tech_stack, an open list, holds no name, not even one that stands nowhere else",
+    ),
+    "phone_in_source": ("leads", "source, an open list, holds no phone number"),
+    "phone_in_employees": ("leads", "employees is a number, and no phone number"),
+    "phone_in_revenue": ("leads", "annual_revenue_eur is a number, and no phone number"),
+    "email_as_lead_key": ("leads", "lead_id names nobody"),
     "activity_of_dirty_lead": ("activities", "its lead is quarantined"),
     "activity_of_unknown_lead": ("activities", "lead_id refers to a lead"),
     "activity_recorded_before_it_happened": ("activities", "recorded_at is not before happened_at"),
@@ -37,13 +48,22 @@ KINDS: dict[str, tuple[str, str]] = {
     "activity_before_its_lead": ("activities", "nothing happens before the lead's creation"),
     "activity_happened_at_unreadable": ("activities", "happened_at is a timestamp"),
     "activity_after_extraction": ("activities", "no moment lies after the log's last one"),
+    "name_in_activity_kind": ("activities", "kind is one of those listed, and no name"),
+    "phone_in_activity_kind": ("activities", "kind is one of those listed, and no phone number"),
+    "email_as_activity_lead": ("activities", "lead_id names nobody"),
     "change_of_unknown_column": ("changes", "column is one that the contract knows"),
     "change_of_unknown_lead": ("changes", "lead_id refers to a lead"),
     "change_before_its_lead": ("changes", "nothing is recorded before the lead's creation"),
     "change_recorded_at_missing": ("changes", "recorded_at is required"),
+    "name_in_change": ("changes", "a new value is one that its column may hold, and no name"),
+    "phone_in_change": ("changes", "an old value is one that its column may hold, and no phone number"),
 }
 #: Process fields of a lead that go with its outcome.
 OUTCOME_FIELDS = ("deal_value_eur", "closing_discount_pct", "contract_owner", "loss_reason", "days_to_close")
+#: Dirty leads that no activity can refer to.
+NAMELESS = ("lead_key_missing", "created_after_extraction", "email_as_lead_key")
+#: Parts of the names of people who stand nowhere else in the log.
+STRANGERS = (("Aro", "Ebbi", "Iwa", "Obe", "Ury"), ("linde", "mond", "rath", "sund", "thal"))
 #: Kinds whose rows come in pairs that share a key.
 PAIRS = ("lead_key_repeated", "activity_id_repeated")
 #: Activities copied to a dirty lead, at most, and the share of a block's dirty activities they may fill.
@@ -69,7 +89,7 @@ def add(
         within these tables), kind, sorted by table and row.
     """
     count = {name: round(share * len(good)) for name, good in tables.items()}
-    created = pd.to_datetime(tables["leads"].set_index("lead_id")["created_at"])
+    people = tables["leads"].set_index("lead_id", drop=False)
     templates = _sample(tables["leads"], _turns("leads", count["leads"]), rng)
     leads = [(kind, _lead(kind, row, extracted_at, f"X{block:04d}", i, rng)) for i, (kind, row) in enumerate(templates)]
     _share_keys(leads, "lead_id")
@@ -78,7 +98,7 @@ def add(
     activities = _copies(tables["activities"], [row["lead_id"] for _, row in templates], leads, room)
     kinds = _turns("activities", count["activities"] - len(activities))
     activities += [
-        (kind, _activity(kind, row, created[row["lead_id"]], extracted_at, f"Z{block:04d}{i:05d}", rng))
+        (kind, _activity(kind, row, _person(people, row), extracted_at, f"Z{block:04d}{i:05d}", rng))
         for i, (kind, row) in enumerate(_sample(tables["activities"], kinds, rng))
     ]
     for i, (kind, row) in enumerate(activities):
@@ -88,7 +108,7 @@ def add(
     followed = tables["changes"][tables["changes"]["column"] != "contract_owner"]
     kinds = _turns("changes", count["changes"]) if len(followed) else []
     changes = [
-        (kind, _change(kind, row, created[row["lead_id"]], f"Z{block:04d}{i:05d}", rng))
+        (kind, _change(kind, row, _person(people, row), f"Z{block:04d}{i:05d}", rng))
         for i, (kind, row) in enumerate(_sample(followed, kinds, rng))
     ]
 
@@ -118,6 +138,28 @@ def _sample(good: pd.DataFrame, kinds: list[str], rng: np.random.Generator) -> l
 def _records(frame: pd.DataFrame) -> list[Row]:
     names = [str(name) for name in frame]
     return [dict(zip(names, values, strict=True)) for values in frame.itertuples(index=False, name=None)]
+
+
+def _person(people: pd.DataFrame, row: Row) -> Row:
+    """The lead that a row belongs to."""
+    return {str(name): str(value) for name, value in people.loc[row["lead_id"]].items()}
+
+
+def _email(person: Row) -> str:
+    return person["email"] or f"{person['full_name'].replace(' ', '.').lower()}@post.example"
+
+
+def _stranger(rng: np.random.Generator) -> str:
+    """A name that is nobody's."""
+    first, last = STRANGERS
+    given, family = first[rng.integers(0, len(first))], first[rng.integers(0, len(first))]
+    return f"{given}{last[rng.integers(0, len(last))]} {family}{last[rng.integers(0, len(last))]}"
+
+
+def _national(number: int) -> str:
+    """A phone number as it is written within a country, in one of the usual forms."""
+    line = f"{number:07d}"
+    return (f"0999 {line}", f"(999) {line[:3]}-{line[3:]}", f"0999/{line}", f"999-{line[:3]}-{line[3:]}")[number % 4]
 
 
 def _share_keys(rows: list[tuple[str, Row]], key: str) -> None:
@@ -161,11 +203,28 @@ def _lead(kind: str, row: Row, extracted_at: pd.Timestamp, prefix: str, i: int, 
         case "country_unknown":
             return row | {"country": "ZZ"}
         case "email_in_industry":
-            return row | {"industry": row["email"] or f"{row['full_name'].replace(' ', '.').lower()}@post.example"}
+            return row | {"industry": _email(row)}
         case "phone_in_region":
             return row | {"region": row["phone"] or f"+999 100 {number:07d}"}
         case "budget_not_yes_or_no":
             return row | {"budget_confirmed": "ask again"}
+        case "name_in_budget":
+            return row | {"budget_confirmed": row["full_name"]}
+        case "name_in_department":
+            return row | {"department": row["full_name"]}
+        case "name_in_campaign":
+            return row | {"campaign": row["full_name"]}
+        case "stranger_in_tech_stack":
+            return row | {"tech_stack": _stranger(rng)}
+        case "phone_in_source":
+            return row | {"source": _national(number)}
+        case "phone_in_employees":
+            return row | {"employees": f"+999100{number:07d}"}
+        case "phone_in_revenue":
+            phone = row["phone"] or f"+999 100 {number:07d}"
+            return row | {"phone": phone, "annual_revenue_eur": phone.replace(" ", "").lstrip("+")}
+        case "email_as_lead_key":
+            return row | {"lead_id": _email(row)}
     raise KeyError(kind)
 
 
@@ -177,7 +236,7 @@ def _copies(good: pd.DataFrame, originals: list[str], leads: list[tuple[str, Row
     taken: set[str] = set()
     for original, (kind, lead) in zip(originals, leads, strict=True):
         # A lead that cannot be named, or that is created past the end, has no activities of its own.
-        if kind in ("lead_key_missing", "created_after_extraction") or lead["lead_id"] in taken or original not in own:
+        if kind in NAMELESS or lead["lead_id"] in taken or original not in own:
             continue
         taken.add(lead["lead_id"])
         mine = _records(theirs.iloc[own[original][:COPIED_ACTIVITIES]])
@@ -186,10 +245,11 @@ def _copies(good: pd.DataFrame, originals: list[str], leads: list[tuple[str, Row
 
 
 def _activity(
-    kind: str, row: Row, created: pd.Timestamp, extracted_at: pd.Timestamp, stranger: str, rng: np.random.Generator
+    kind: str, row: Row, person: Row, extracted_at: pd.Timestamp, stranger: str, rng: np.random.Generator
 ) -> Row:
-    """A copy of an activity, damaged in one way; kinds of the key are done where keys are given."""
+    """A copy of an activity of a lead, damaged in one way; kinds of the key are done where keys are given."""
     days = int(rng.integers(2, 400))
+    created = pd.Timestamp(person["created_at"])
     match kind:
         case "activity_id_repeated" | "activity_id_missing":
             return row
@@ -208,12 +268,19 @@ def _activity(
         case "activity_after_extraction":
             after = (extracted_at + DAY * days).isoformat()
             return row | {"happened_at": after, "recorded_at": after}
+        case "name_in_activity_kind":
+            return row | {"kind": f"call with {person['full_name']}"}
+        case "phone_in_activity_kind":
+            return row | {"kind": _national(days)}
+        case "email_as_activity_lead":
+            return row | {"lead_id": _email(person)}
     raise KeyError(kind)
 
 
-def _change(kind: str, row: Row, created: pd.Timestamp, stranger: str, rng: np.random.Generator) -> Row:
+def _change(kind: str, row: Row, person: Row, stranger: str, rng: np.random.Generator) -> Row:
     """A copy of a change of a followed column, damaged in one way."""
     number = int(rng.integers(2, 400))
+    created = pd.Timestamp(person["created_at"])
     match kind:
         case "change_of_unknown_column":
             return row | {"column": "mobile_phone", "old_value": "", "new_value": f"+999 200 {number:07d}"}
@@ -223,6 +290,10 @@ def _change(kind: str, row: Row, created: pd.Timestamp, stranger: str, rng: np.r
             return row | {"recorded_at": (created - DAY * number).isoformat()}
         case "change_recorded_at_missing":
             return row | {"recorded_at": ""}
+        case "name_in_change":
+            return row | {"column": "status", "new_value": person["full_name"]}
+        case "phone_in_change":
+            return row | {"column": "employees", "old_value": f"+999200{number:07d}", "new_value": "5"}
     raise KeyError(kind)
 
 

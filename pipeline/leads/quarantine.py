@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.errors import ValidationFailed
-from pipeline.leads.contract import LEAD_KEY, ROW, Contract
+from pipeline.leads.contract import LEAD_KEY, PLACE, ROW, Contract
+from pipeline.leads.declarations import Table, parts
 
 LEAD_QUARANTINED = "its lead is quarantined"
 LEAD_REFUSED = "its lead could not be read"
 
-#: Order of the clean tables.
-ORDER = {
-    "leads": [LEAD_KEY],
-    "activities": [LEAD_KEY, "recorded_at", "happened_at", ROW],
-    "changes": [LEAD_KEY, "recorded_at", ROW],
+#: Order of the clean tables: by lead, and among the rows of one lead by these columns.
+ORDER: dict[str, list[str]] = {
+    "leads": [],
+    "activities": ["recorded_at", "happened_at", ROW],
+    "changes": ["recorded_at", ROW],
 }
 
 
 @dataclass(frozen=True)
 class Parted:
-    """Tables without the rows set aside, and those rows.
+    """Which rows are set aside, and what is left.
 
-    `kept`: table -> rows, sorted as in `ORDER`. `quarantine`: table, row, reasons (joined by "; "), raw (the row as
-    JSON text), one line per row set aside, in order of table and row. `summary`: table -> rows, refused, set_aside,
-    kept, quarantined, of these `with_their_lead` (not at fault themselves), and `reasons`: reason -> rows.
+    `leads`: the leads that are kept, sorted by key. `gone`: table -> `row` of every row set aside, rising; see `kept`.
+    `quarantine`: table, row, reasons (joined by "; "), raw (the row as JSON text), one line per row set aside, in
+    order of table and row. `summary`: table -> rows, refused, set_aside, kept, quarantined, of these `with_their_lead`
+    (not at fault themselves), and `reasons`: reason -> rows.
     """
 
-    kept: dict[str, pd.DataFrame]
+    leads: pd.DataFrame
+    gone: dict[str, np.ndarray]
     quarantine: pd.DataFrame
     summary: dict[str, dict[str, Any]]
 
 
 def part(
-    tables: dict[str, pd.DataFrame],
+    tables: Mapping[str, Table],
     failed: pd.DataFrame,
     refused: pd.DataFrame,
     refused_leads: pd.Series,
@@ -46,65 +52,82 @@ def part(
     """Set aside the rows that failed, and the activities and changes of leads that are gone.
 
     Args:
-        tables: `leads`, `activities`, `changes` as `ingest` left them.
+        tables: `leads`, `activities`, `changes` as `ingest` left them, whole or in parts.
         failed: table, row, reason; one line per row and broken declaration.
         refused: table, reason; lines that `ingest` could not read.
         refused_leads: keys of leads among them, as far as they are known; see `unread_leads`.
         set_aside: rows of no use that `ingest` left out, by table; counted only.
     """
-    bad_leads = tables["leads"][ROW].isin(failed.loc[failed["table"] == "leads", ROW])
-    kept_keys = tables["leads"].loc[~bad_leads, LEAD_KEY]
-    quarantined_keys = tables["leads"].loc[bad_leads, LEAD_KEY]
+    bad_leads = failed.loc[failed["table"] == "leads", ROW].unique()
+    leads = pd.concat(list(kept(tables["leads"], bad_leads))).sort_values([LEAD_KEY], ignore_index=True)
+    every = pd.Index(pd.concat([rows[LEAD_KEY] for rows in parts(tables["leads"])]).dropna().unique())
+    stays = every.isin(leads[LEAD_KEY])
 
-    kept, aside, summary = {}, [], {}
+    gone, aside, summary = {}, [], {}
     for name, table in tables.items():
         own = failed.loc[failed["table"] == name, [ROW, "reason"]]
-        gone = own.iloc[:0]
-        if name != "leads":
-            lead = table[LEAD_KEY]
-            orphaned = lead.notna() & ~lead.isin(kept_keys) & ~table[ROW].isin(own[ROW])
-            with_quarantined = orphaned & lead.isin(quarantined_keys)
-            with_refused = orphaned & ~with_quarantined & lead.isin(refused_leads)
-            gone = pd.concat(
-                [
-                    table.loc[with_quarantined, [ROW]].assign(reason=LEAD_QUARANTINED),
-                    table.loc[with_refused, [ROW]].assign(reason=LEAD_REFUSED),
-                ]
-            )
-        found = pd.concat([own, gone], ignore_index=True)
-        joined = found.groupby(ROW)["reason"].agg("; ".join)
-        bad = table[ROW].isin(joined.index)
-        rows = table[bad].sort_values(ROW)
-        aside.append(
-            pd.DataFrame(
-                {
-                    "table": name,
-                    ROW: rows[ROW].to_numpy(),
-                    "reasons": joined.reindex(rows[ROW]).to_numpy(),
-                    "raw": _json(rows),
-                }
-            )
-        )
-        kept[name] = table[~bad].sort_values(ORDER[name], ignore_index=True)
-        unread = refused.loc[refused["table"] == name, "reason"].str.replace(r"^line \d+: ", "", regex=True)
-        left_out = set_aside[name]
+        total, with_their_lead = 0, 0
+        reasons: Counter[str] = Counter()
+        mine = []
+        for rows in parts(table):
+            found = own[own[ROW].isin(rows[ROW])]
+            if name != "leads":
+                orphans = _orphans(rows[~rows[ROW].isin(own[ROW])], every, stays, refused_leads)
+                found = pd.concat([found, orphans], ignore_index=True)
+                with_their_lead += len(orphans)
+            reasons.update(found["reason"])
+            total += len(rows)
+            joined = _joined(found)
+            bad = rows[rows[ROW].isin(joined.index)].sort_values(ROW)
+            columns = {"table": name, ROW: bad[ROW].to_numpy()}
+            mine.append(pd.DataFrame({**columns, "reasons": joined.reindex(bad[ROW]).to_numpy(), "raw": _json(bad)}))
+        aside.append(pd.concat(mine, ignore_index=True).sort_values(ROW, ignore_index=True))
+        gone[name] = aside[-1][ROW].to_numpy(dtype="int64")
+        unread = refused.loc[refused["table"] == name, "reason"].str.replace(PLACE, "", regex=True)
+        reasons.update(unread)
         summary[name] = {
-            "rows": len(table) + len(unread) + left_out,
+            "rows": total + len(unread) + set_aside[name],
             "refused": len(unread),
-            "set_aside": left_out,
-            "kept": len(kept[name]),
-            "quarantined": len(rows),
-            "with_their_lead": int(gone[ROW].nunique()),
-            "reasons": {
-                str(reason): int(count)
-                for reason, count in pd.concat([found["reason"], unread]).value_counts().sort_index().items()
-            },
+            "set_aside": set_aside[name],
+            "kept": total - len(gone[name]),
+            "quarantined": len(gone[name]),
+            "with_their_lead": with_their_lead,
+            "reasons": {reason: reasons[reason] for reason in sorted(reasons)},
         }
     quarantine = pd.concat(aside, ignore_index=True)
     return Parted(
-        kept=kept,
+        leads=leads,
+        gone=gone,
         quarantine=quarantine.astype({"table": "str", ROW: "int64", "reasons": "str", "raw": "str"}),
         summary=summary,
+    )
+
+
+def kept(table: Table, gone: np.ndarray) -> Iterator[pd.DataFrame]:
+    """A table without the rows set aside, part by part, in the order they come."""
+    for rows in parts(table):
+        yield rows[~rows[ROW].isin(gone)]
+
+
+def _joined(found: pd.DataFrame) -> pd.Series:
+    """The reasons of each row as one text, by `row`; few rows have several."""
+    repeated = found.duplicated(ROW, keep=False)
+    several = found[repeated].groupby(ROW)["reason"].agg("; ".join)
+    return pd.concat([found[~repeated].set_index(ROW)["reason"], several.astype("str")])
+
+
+def _orphans(rows: pd.DataFrame, every: pd.Index, stays: np.ndarray, refused_leads: pd.Series) -> pd.DataFrame:
+    """Rows whose lead is gone, as row and reason; `every` is the key of each lead read, `stays` whether it is kept."""
+    lead = rows[LEAD_KEY]
+    place = every.get_indexer(pd.Index(lead))
+    read = place >= 0
+    quarantined = read & ~np.r_[stays, False][place]
+    refused = ~read & lead.notna().to_numpy() & lead.isin(refused_leads).to_numpy()
+    return pd.concat(
+        [
+            rows.loc[quarantined, [ROW]].assign(reason=LEAD_QUARANTINED),
+            rows.loc[refused, [ROW]].assign(reason=LEAD_REFUSED),
+        ]
     )
 
 

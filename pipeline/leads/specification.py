@@ -66,9 +66,12 @@ def specify(resolved: Resolved, params: Featurize) -> dict[str, Any]:
         "profile": profile,
         "tracked": list(resolved.tracked),
         "checks": [
-            {"name": LEAD_KEY, "type": "text", "required": True},
-            {"name": CREATED_AT, "type": "timestamp", "required": True},
-            *declared.values(),
+            column | _own(resolved, column["name"])
+            for column in (
+                {"name": LEAD_KEY, "type": "text", "required": True},
+                {"name": CREATED_AT, "type": "timestamp", "required": True},
+                *declared.values(),
+            )
         ],
         "kinds": [
             {"name": name, "criterion": kind.criterion or name, "group": kind.group} for name, kind in kinds.items()
@@ -80,6 +83,16 @@ def specify(resolved: Resolved, params: Featurize) -> dict[str, Any]:
     }
     _check_names(contract.name, spec)
     return spec
+
+
+def _own(resolved: Resolved, name: str) -> dict[str, Any]:
+    """The expectations that the contract adds for one column alone: a row to be scored must keep them too."""
+    own = [
+        one.model_dump(mode="json", include={"expectation", "kwargs", "reason"})
+        for one in resolved.contract.expectations
+        if one.table == "leads" and [resolved.names[column] for column in one.columns] == [name]
+    ]
+    return {"own": own} if own else {}
 
 
 def ages(contract: Contract, params: Featurize) -> list[int]:

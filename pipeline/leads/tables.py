@@ -3,7 +3,8 @@
 Every cell arrives as text, so that nothing is guessed: a phone number stays text, a country `NA` stays a country. A
 cell that its column's type cannot hold refuses the row, with a reason that names the column and never the value.
 Personal data ends here. What is kept of personal columns are facts; a row that holds an e-mail address or a phone
-number in another column's text is refused, and so is a change of a column that the contract does not name.
+number in another column is refused, and so is a change of a column that the contract does not name. Names, and what
+only shows beside the rest of its column, are `people`'s to find, which is handed the personal cells for it.
 
 A table of text is a DataFrame of strings (missing is NaN) whose index is the 1-based row of the source.
 """
@@ -11,14 +12,14 @@ A table of text is a DataFrame of strings (missing is NaN) whose index is the 1-
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final
 
 import numpy as np
 import pandas as pd
 
+from pipeline.leads import personal
 from pipeline.leads.contract import (
     ACTIVITY_COLUMNS,
     CHANGE_COLUMNS,
@@ -46,14 +47,11 @@ NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
 ISO_TIME = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_CLOCK})?"
 
-#: What gives a person away within a text. A phone number begins with + or 00 and a country code and has 8 to 15 digits,
-#: so that no plain number, amount, date or code is taken for one; numbers in a national form are not found.
-PERSONAL: Final = {
-    "an e-mail address": re.compile(r"[^\s@]@(?:[^\s@.,;:<>()]+\.)+[^\W\d_]{2,}"),
-    "a phone number": re.compile(
-        r"(?:(?<![\w+])\+\(?|(?<![\w+.,:/-])00)[1-9](?:[\s().\-\u2010-\u2015/]{0,3}\d){7,14}(?!\d)"
-    ),
-}
+#: Why a row is refused whose key is personal.
+NAMES_SOMEBODY = (
+    "names rows by what looks like an e-mail address or a phone number (take a key that names nobody, such as "
+    "`key: row_number`)"
+)
 
 #: Beyond this a float64 no longer tells neighbouring whole numbers apart.
 LARGEST_WHOLE = 2.0**53
@@ -73,20 +71,35 @@ class Typed:
 
     `table`: as this module's functions say, with `row` first. `refused`: `row`, `lead_id` (NaN where there is none),
     `reason`, `raw` (the cells as JSON). `set_aside`: rows of no use to the model, not at fault. `calendar`: year and
-    month of the last row dated by a calendar; the next part goes on from there.
+    month of the last row dated by a calendar; the next part goes on from there. `personal`: the text of personal
+    columns under the source's names, of every row, to be looked for elsewhere and then forgotten. `changed`: of changes
+    set aside, how many replace one value by another, per column. `moments`: which column of which lead these changed
+    and when (`lead_id`, `column`, `recorded_at`), personal columns left out; no values.
     """
 
     table: pd.DataFrame
     refused: pd.DataFrame
     set_aside: int = 0
     calendar: tuple[int, int] | None = None
+    personal: pd.DataFrame | None = None
+    changed: dict[str, int] = field(default_factory=dict)
+    moments: pd.DataFrame | None = None
 
 
-def type_table(table: str, cells: pd.DataFrame, resolved: Resolved, calendar: tuple[int, int] | None = None) -> Typed:
+def type_table(
+    table: str,
+    cells: pd.DataFrame,
+    resolved: Resolved,
+    calendar: tuple[int, int] | None = None,
+    *,
+    decimal: str = ".",
+) -> Typed:
     """Type a part of `leads`, `activities` or `changes`; `calendar` is that of the part before."""
     if table == "leads":
-        return type_leads(cells, resolved, calendar=calendar)
-    return type_activities(cells, resolved) if table == "activities" else type_changes(cells, resolved)
+        return type_leads(cells, resolved, calendar=calendar, decimal=decimal)
+    if table == "activities":
+        return type_activities(cells, resolved)
+    return type_changes(cells, resolved, decimal=decimal)
 
 
 def column_faults(header: list[str], resolved: Resolved, table: str, *, scoring: bool = False) -> list[str]:
@@ -120,7 +133,12 @@ def unread(header: list[str], resolved: Resolved, table: str) -> list[str]:
 
 
 def type_leads(
-    cells: pd.DataFrame, resolved: Resolved, *, calendar: tuple[int, int] | None = None, scoring: bool = False
+    cells: pd.DataFrame,
+    resolved: Resolved,
+    *,
+    calendar: tuple[int, int] | None = None,
+    scoring: bool = False,
+    decimal: str = ".",
 ) -> Typed:
     """Type leads.
 
@@ -130,6 +148,7 @@ def type_leads(
         calendar: year and month of the last dated row of the part before, where a calendar dates the rows.
         scoring: rows to be scored, not learned from: columns that no score is made of may be absent (their values are
             then missing), an outcome may be missing, and a column `as_of` is typed as a moment.
+        decimal: the sign that numbers of these cells are written with.
 
     Returns:
         `table`: `row` int64, `lead_id` str, `created_at`, then `converted_at` and `lost_at` (outcome by dates) or
@@ -139,16 +158,21 @@ def type_leads(
     """
     contract = resolved.contract
     common = _missing_words(contract.source.leads)
+    undecided = pd.Series(False, index=cells.index) if scoring else _undecided(cells, resolved)
+    cells = cells[~undecided]
     faults = _Faults(cells)
     typed: dict[str, pd.Series] = {}
     texts: dict[str, pd.Series] = {}
     for name, column in contract.columns.items():
         if name in cells:
-            texts[name] = _text(cells[name], [*common, *column.missing])
+            texts[name] = _pointed(_text(cells[name], [*common, *column.missing]), column, decimal)
             typed[name] = _typed(texts[name], column, name, faults)
             # What is scored is not kept: there such a value is one that training has not seen, and is flagged as that.
+            # Only its key comes back.
             if not scoring:
                 _nobody_in(texts[name], column, name, faults)
+            elif name == contract.key:
+                _nobodys_key(texts[name], name, faults)
         else:
             texts[name] = _text(pd.Series(np.nan, index=cells.index, dtype="str"), [])
             typed[name] = _typed(texts[name], column, name, _Faults(cells))
@@ -168,6 +192,8 @@ def type_leads(
         never = pd.Series(pd.NaT, index=cells.index, dtype=TIME)
         for target, source in ((CONVERTED_AT, contract.outcome.converted_at), (LOST_AT, contract.outcome.lost_at)):
             out[target] = typed[source] if source is not None else never
+        if contract.outcome.closed_at is not None:
+            out[CONVERTED_AT], out[LOST_AT] = _ends(texts, typed, resolved, _Faults(cells) if scoring else faults)
     else:
         out[CONVERTED] = _flag(texts, resolved, faults, open_allowed=scoring)
 
@@ -180,7 +206,10 @@ def type_leads(
             out[fact_name(name, fact)] = known
     if scoring and AS_OF in cells:
         out[AS_OF] = _moment(_text(cells[AS_OF], common), None, AS_OF, faults)
-    return _parted(out, faults, calendar=calendar)
+    told = [name for name, column in contract.columns.items() if column.role == "personal" and name in cells]
+    aside = int(undecided.sum())
+    seen = pd.DataFrame({name: texts[name] for name in told})
+    return _parted(out, faults, set_aside=aside, calendar=calendar, personal=seen)
 
 
 def type_activities(cells: pd.DataFrame, resolved: Resolved) -> Typed:
@@ -195,18 +224,21 @@ def type_activities(cells: pd.DataFrame, resolved: Resolved) -> Typed:
     faults = _Faults(cells)
     text = {name: _text(cells[name], common) for name in _named(resolved, "activities")}
     _impersonal(text[declared.kind], declared.kind, faults, declared.kinds)
+    for name in (declared.key, declared.lead):
+        if name is not None:
+            _nobodys_key(text[name], name, faults)
     out = {
         ROW: pd.Series(cells.index, index=cells.index, dtype="int64"),
         "activity_id": _row_keys(cells.index) if declared.key is None else text[declared.key],
         LEAD_KEY: text[declared.lead],
         "kind": text[declared.kind],
-        "happened_at": _moment(text[declared.happened_at], None, declared.happened_at, faults),
-        "recorded_at": _moment(text[declared.recorded_at], None, declared.recorded_at, faults),
+        "happened_at": _moment(text[declared.happened_at], declared.format, declared.happened_at, faults),
+        "recorded_at": _moment(text[declared.recorded_at], declared.format, declared.recorded_at, faults),
     }
     return _parted(out, faults)
 
 
-def type_changes(cells: pd.DataFrame, resolved: Resolved) -> Typed:
+def type_changes(cells: pd.DataFrame, resolved: Resolved, *, decimal: str = ".") -> Typed:
     """Type changes: `row`, `lead_id`, `column` (a tracked source column), `recorded_at`, `old_value`, `new_value`.
 
     Values stay text, but must be what their column can hold. Personal values go no further: changes of columns that the
@@ -220,26 +252,66 @@ def type_changes(cells: pd.DataFrame, resolved: Resolved) -> Typed:
     common = _missing_words(contract.source.changes)
     column = _text(cells[declared.column], common)
     aside = column.isin([name for name in contract.columns if name not in resolved.tracked])
+    told = _told(cells, column, resolved)
+    old, new = (_text(cells[name], common) for name in (declared.old_value, declared.new_value))
+    # A first value, entered when the lead was, is no change.
+    counts = column[aside & old.notna() & (old != new)].value_counts()
+    changed = {str(name): int(count) for name, count in counts.items()}
+    moments = _moments(cells[aside], column[aside], resolved)
     cells, column = cells[~aside], column[~aside]
 
     faults = _Faults(cells)
+    _nobodys_key(_text(cells[declared.lead], common), declared.lead, faults)
     faults.add(column.isna(), "column is missing")
     faults.add(column.notna() & ~column.isin(resolved.tracked), "column is not among those whose changes are kept")
     out = {
         ROW: pd.Series(cells.index, index=cells.index, dtype="int64"),
         LEAD_KEY: _text(cells[declared.lead], common),
         "column": column,
-        "recorded_at": _moment(_text(cells[declared.recorded_at], common), None, declared.recorded_at, faults),
+        "recorded_at": _moment(
+            _text(cells[declared.recorded_at], common), declared.format, declared.recorded_at, faults
+        ),
     }
     for target, source in (("old_value", declared.old_value), ("new_value", declared.new_value)):
         value = _text(cells[source], common)
         for name in resolved.tracked:
             mine = column == name
             value = value.mask(mine & value.isin(contract.columns[name].missing))
+            value = value.where(~mine, _pointed(value, contract.columns[name], decimal))
             _typed(value.where(mine), contract.columns[name], source, faults)
             _nobody_in(value.where(mine), contract.columns[name], source, faults)
         out[target] = value
-    return _parted(out, faults, set_aside=int(aside.sum()))
+    return replace(_parted(out, faults, set_aside=int(aside.sum()), personal=told), changed=changed, moments=moments)
+
+
+def _moments(cells: pd.DataFrame, column: pd.Series, resolved: Resolved) -> pd.DataFrame:
+    """When columns whose values are not followed changed; what names nobody and has a readable moment."""
+    declared = resolved.contract.changes
+    assert declared is not None, "there are changes"
+    common = _missing_words(resolved.contract.source.changes)
+    unreadable = _Faults(cells)
+    lead = _text(cells[declared.lead], common)
+    _nobodys_key(lead, declared.lead, unreadable)
+    at = _moment(_text(cells[declared.recorded_at], common), declared.format, declared.recorded_at, unreadable)
+    personal_ = [name for name, about in resolved.contract.columns.items() if about.role == "personal"]
+    fine = lead.notna() & at.notna() & ~column.isin(personal_) & ~cells.index.isin(list(unreadable.reasons))
+    table = pd.DataFrame({LEAD_KEY: lead, "column": column, "recorded_at": at})
+    return table[fine].reset_index(drop=True)
+
+
+def _told(cells: pd.DataFrame, column: pd.Series, resolved: Resolved) -> pd.DataFrame:
+    """What changes of personal columns tell: their old and new values, column by column."""
+    declared = resolved.contract.changes
+    assert declared is not None, "there are changes"
+    common = _missing_words(resolved.contract.source.changes)
+    values = [_text(cells[source], common) for source in (declared.old_value, declared.new_value)]
+    named = [name for name, about in resolved.contract.columns.items() if about.role == "personal"]
+    told = {
+        name: pd.concat([value[column == name] for value in values], ignore_index=True)
+        for name in named
+        if (column == name).any()
+    }
+    return pd.DataFrame(told)
 
 
 def empty(table: str) -> Typed:
@@ -310,6 +382,13 @@ def _text(cells: pd.Series, missing: list[str]) -> pd.Series:
     return text.mask(text.isin(missing)) if missing else text
 
 
+def _pointed(text: pd.Series, column: Column, decimal: str) -> pd.Series:
+    """Numbers with a decimal point, from a file that writes another sign; there a point is no part of a number."""
+    if decimal == "." or column.type not in ("number", "integer"):
+        return text
+    return text.str.translate({ord(decimal): ".", ord("."): decimal})
+
+
 def _typed(text: pd.Series, column: Column, name: str, faults: _Faults) -> pd.Series:
     """One column as its type says; identifiers and personal columns stay text whatever they look like."""
     if column.role in ("identifier", "personal"):
@@ -324,17 +403,51 @@ def _typed(text: pd.Series, column: Column, name: str, faults: _Faults) -> pd.Se
 
 
 def _nobody_in(text: pd.Series, column: Column, name: str, faults: _Faults) -> None:
-    """Refuse cells of words that name a person. Identifiers are taken as they are: they may look like anything."""
-    if column.role not in ("identifier", "personal") and column.type in ("category", "text"):
+    """Refuse cells that name a person, by what they look like alone."""
+    if column.role == "identifier":
+        _nobodys_key(text, name, faults)
+    elif column.role == "personal":
+        return
+    elif column.type in ("category", "text"):
         _impersonal(text, name, faults, column.values or ())
+    elif column.type in ("number", "integer"):
+        faults.add(_phone_cells(text), f"column `{name}` holds what looks like a phone number")
 
 
 def _impersonal(text: pd.Series, name: str, faults: _Faults, declared: Collection[str]) -> None:
     """Refuse cells that look like personal data, but for words that the contract itself holds."""
-    words = [word for word in text.dropna().unique() if word not in declared]
-    for what, pattern in PERSONAL.items():
-        if found := [word for word in words if pattern.search(word)]:
-            faults.add(text.isin(found), f"column `{name}` holds what looks like {what}")
+    words = pd.Series([word for word in text.dropna().unique() if word not in declared], dtype="str")
+    for what, found in (
+        ("an e-mail address", personal.has_email(words)),
+        ("a phone number", personal.phone_degree(words) >= personal.CERTAIN),
+    ):
+        if found.any():
+            faults.add(text.isin(list(words[found])), f"column `{name}` holds what looks like {what}")
+
+
+def _nobodys_key(text: pd.Series, name: str, faults: _Faults) -> None:
+    """Refuse rows that are named by an e-mail address or a phone number: their name would stand in every table."""
+    # Of the many keys of a table few have a sign that one of the two needs: plain digits name nobody.
+    signs = text.str.contains(r"[@%+(\[/ ]", regex=True).fillna(False).astype(bool)
+    words = pd.Series(text[signs].unique(), dtype="str")
+    found = personal.has_email(words) | (personal.phone_degree(words) >= personal.CERTAIN)
+    if found.any():
+        faults.add(text.isin(list(words[found])), f"column `{name}` {NAMES_SOMEBODY}")
+
+
+def _phone_cells(text: pd.Series) -> pd.Series:
+    """Numbers written as phone numbers are: with + and 8 to 15 digits, or with zeros in front.
+
+    Where most of a column is written so, numbers too short for a phone among them, that is how the column is written.
+    """
+    stripped = text.dropna().str.strip()
+    found = pd.Series(False, index=text.index)
+    for sign, phone in ((r"[+]", r"[+][1-9][0-9]{7,14}"), (r"0[0-9]", r"00[1-9][0-9]{5,12}|0[1-9][0-9]{8,10}")):
+        begins = stripped.str.match(sign).astype(bool)
+        phones = begins & stripped.str.fullmatch(phone).astype(bool)
+        if phones.any() and (phones.sum() == begins.sum() or begins.sum() <= len(stripped) / 2):
+            found |= phones.reindex(found.index, fill_value=False)
+    return found
 
 
 def _number(text: pd.Series, name: str, faults: _Faults, *, whole: bool) -> pd.Series:
@@ -373,22 +486,54 @@ def _moment(text: pd.Series, format_: str | None, name: str, faults: _Faults) ->
     return value.dt.tz_localize(None).astype(TIME)
 
 
+def _undecided(cells: pd.DataFrame, resolved: Resolved) -> pd.Series:
+    """Rows whose outcome is still open, by the words that the contract names for that."""
+    contract = resolved.contract
+    outcome = contract.outcome
+    if outcome.flag is None or outcome.open is None:
+        return pd.Series(False, index=cells.index)
+    missing = [*_missing_words(contract.source.leads), *contract.columns[outcome.flag].missing]
+    text = _text(cells[outcome.flag], missing)
+    return text.isin(outcome.open) | (text.isna() if "" in outcome.open else False)
+
+
+def _ends(
+    texts: dict[str, pd.Series], typed: dict[str, pd.Series], resolved: Resolved, faults: _Faults
+) -> tuple[pd.Series, pd.Series]:
+    """Moments of conversion and of loss, where one column dates both and another says which it was."""
+    outcome = resolved.contract.outcome
+    assert outcome.column is not None and outcome.closed_at is not None, "the one goes with the other"
+    text, closed = texts[outcome.column], typed[outcome.closed_at]
+    won = _is_won(text, resolved)
+    open_ = won.isna() | text.isin(outcome.open or [])
+    faults.add(
+        ~open_ & closed.isna(), f"column `{outcome.closed_at}` is missing where `{outcome.column}` says it is closed"
+    )
+    return closed.where(~open_ & (won == 1.0)), closed.where(~open_ & (won == 0.0))
+
+
+def _is_won(text: pd.Series, resolved: Resolved) -> pd.Series:
+    """1.0 where the outcome column holds a word for converted, 0.0 where it holds another, NaN where it holds none."""
+    outcome = resolved.contract.outcome
+    assert outcome.column is not None and outcome.won, "a column comes with its words"
+    if resolved.contract.columns[outcome.column].type == "boolean":
+        value, _ = checks.booleans(text)
+        positive, _ = checks.booleans(pd.Series(outcome.won, dtype="str"))
+        return value.isin(positive).astype("float64").where(value.notna())
+    return text.isin(outcome.won).astype("float64").where(text.notna())
+
+
 def _flag(texts: dict[str, pd.Series], resolved: Resolved, faults: _Faults, *, open_allowed: bool) -> pd.Series:
     """Whether the outcome column holds the positive word; an outcome that is neither is a fault, never a quiet no."""
     outcome = resolved.contract.outcome
-    assert outcome.column is not None and outcome.positive is not None, "a flag names both"
+    assert outcome.column is not None, "a flag names its column"
     column, text = resolved.contract.columns[outcome.column], texts[outcome.column]
-    if column.type == "boolean":
-        value, _ = checks.booleans(text)
-        positive, _ = checks.booleans(pd.Series([outcome.positive], dtype="str"))
-        value = (value == positive.item()).astype("float64").where(value.notna())
-    else:
-        value = (text == outcome.positive).astype("float64").where(text.notna())
-        if column.values is not None:
-            undeclared = text.notna() & ~text.isin(column.values)
-            faults.add(undeclared, f"column `{outcome.column}` is none of its declared values")
+    value = _is_won(text, resolved)
+    if column.type != "boolean" and column.values is not None:
+        undeclared = text.notna() & ~text.isin(column.values)
+        faults.add(undeclared, f"column `{outcome.column}` is none of its declared values")
     if open_allowed:
-        return value
+        return value.mask(text.isin(outcome.open or []))
     faults.add(text.isna(), f"column `{outcome.column}`, the outcome, is missing")
     return value == 1.0
 
@@ -422,21 +567,29 @@ def _row_keys(rows: pd.Index) -> pd.Series:
 
 
 def _parted(
-    out: dict[str, pd.Series], faults: _Faults, *, set_aside: int = 0, calendar: tuple[int, int] | None = None
+    out: dict[str, pd.Series],
+    faults: _Faults,
+    *,
+    set_aside: int = 0,
+    calendar: tuple[int, int] | None = None,
+    personal: pd.DataFrame | None = None,
 ) -> Typed:
     table = pd.DataFrame(out)
     bad = list(faults.reasons)
     cells = faults.cells.loc[bad]
+    # A key that names somebody goes no further either.
+    named = [any(NAMES_SOMEBODY in said for said in faults.reasons[row]) for row in bad]
+    keys = table.loc[bad, LEAD_KEY].mask(np.array(named, dtype=bool)) if bad else pd.Series(dtype="str")
     refused = pd.DataFrame(
         {
             ROW: pd.Series(bad, dtype="int64"),
-            LEAD_KEY: table.loc[bad, LEAD_KEY].reset_index(drop=True) if bad else pd.Series(dtype="str"),
+            LEAD_KEY: keys.reset_index(drop=True),
             "reason": pd.Series(["; ".join(reasons) for reasons in faults.reasons.values()], dtype="str"),
             "raw": pd.Series([_json(record) for record in cells.to_dict("records")], dtype="str"),
         }
     ).sort_values(ROW, ignore_index=True)
     kept = table.drop(index=bad) if bad else table
-    return Typed(table=kept.reset_index(drop=True), refused=refused, set_aside=set_aside, calendar=calendar)
+    return Typed(kept.reset_index(drop=True), refused, set_aside, calendar, personal)
 
 
 def _json(record: dict[Any, Any]) -> str:
@@ -451,7 +604,7 @@ def _named(resolved: Resolved, table: str) -> list[str]:
     declared = getattr(resolved.contract, table)
     if declared is None:
         return []
-    named = declared.model_dump(exclude={"kinds"})
+    named = declared.model_dump(exclude={"kinds", "format"})
     return [name for name in named.values() if name is not None]
 
 

@@ -6,11 +6,12 @@ a table rather than a row (a key that repeats, a lead that does not exist) is va
 
 A column is a plain dict: `name`; `type` (number, integer, boolean, category, text, timestamp); and, each optional,
 `required`, `min`, `max`, `values`, `not_before` and `not_with` (names of other columns), `missing` (words that stand
-for no value), `format` (of timestamps).
+for no value), `format` (of timestamps), `own` (rules that the contract adds: `expectation`, `kwargs`, `reason`).
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,6 +67,9 @@ def refusals(rows: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> pd.Ser
     for column in columns:
         for rule, bad in faults(rows, column).items():
             add(bad, words(column, rule))
+        for own in column.get("own", ()):
+            if column["name"] in rows:
+                add(breaks(rows[column["name"]], column, own), own["reason"])
     if "as_of" in rows:
         as_of, unread = moments(rows["as_of"])
         add(unread, "as_of is not a time")
@@ -140,6 +144,44 @@ def faults(rows: pd.DataFrame, column: Mapping[str, Any]) -> dict[str, pd.Series
     if column.get("not_with") in rows:
         found["not_with"] = ~missing & ~blank(rows[column["not_with"]])
     return found
+
+
+def breaks(values: pd.Series, column: Mapping[str, Any], own: Mapping[str, Any]) -> pd.Series:
+    """True where a value breaks a rule that the contract adds; a missing value, or one not of its type, breaks none.
+
+    Args:
+        own: `expectation` and `kwargs`, those of Great Expectations that look at one column and judge row by row.
+    """
+    name, given, kind = own["expectation"], own["kwargs"], column["type"]
+    filled = values.mask(blank(values, column.get("missing") or ()))
+    held: pd.Series
+    if kind in ("number", "integer"):
+        held = numbers(filled)[0]
+    elif kind == "timestamp":
+        held = moments(filled, column.get("format"))[0]
+    else:
+        held = filled.astype("str")
+    if name.endswith("_in_set"):
+        kept = held.isin(given["value_set"])
+        kept = ~kept if "_to_not_" in name else kept
+    elif "_regex" in name:
+        patterns = given["regex_list"] if name.endswith("_list") else [given["regex"]]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This pattern is interpreted as a regular expression", UserWarning)
+            hits = np.array([held.str.contains(pattern, na=False).to_numpy(dtype=bool) for pattern in patterns])
+        found: np.ndarray = np.all(hits, axis=0) if given.get("match_on") == "all" else np.any(hits, axis=0)
+        kept = pd.Series(~found if "_to_not_" in name else found, index=values.index)
+    else:
+        size = held.str.len() if "_lengths_" in name else held
+        low, high = given.get("min_value", given.get("value")), given.get("max_value", given.get("value"))
+        if kind == "timestamp":
+            low, high = (None if end is None else moments(pd.Series([end], dtype="str"))[0][0] for end in (low, high))
+        kept = pd.Series(True, index=values.index)
+        if low is not None:
+            kept &= size > low if given.get("strict_min") else size >= low
+        if high is not None:
+            kept &= size < high if given.get("strict_max") else size <= high
+    return held.notna() & ~kept
 
 
 def blank(values: pd.Series, missing: Sequence[str] = ()) -> pd.Series:

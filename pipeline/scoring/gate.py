@@ -123,6 +123,30 @@ def decide(
     return Decision(passed=all(check.passed for check in checks), checks=tuple(checks))
 
 
+def cautions(*, split: str, overruled: Collection[str], undecided: Collection[str]) -> list[str]:
+    """What a reader of the figures must know, one sentence each; none of it is held against the candidate.
+
+    Args:
+        split: `time`, or `random` where the source has no time axis.
+        overruled: columns called leak that the contract keeps in the model.
+        undecided: columns left out because the contract does not say when their value becomes known.
+    """
+    found = []
+    if split == "random":
+        found.append(measures.RANDOM_SPLIT)
+    if overruled:
+        found.append(
+            f"LEAKS IN THE MODEL: the contract overrules the verdict leak on {', '.join(overruled)}. If the verdict is "
+            "right, sales will not see these figures; data/evaluate/leak_price.csv has them without."
+        )
+    if undecided:
+        found.append(
+            f"{len(undecided):,} {'column is' if len(undecided) == 1 else 'columns are'} left out undecided, since the "
+            f"contract does not say when their value becomes known: {', '.join(undecided)}."
+        )
+    return found
+
+
 def _paired(scores: pd.DataFrame, rivals: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """Scored rows with the candidate and its rivals side by side, sorted by key, and how many rows carry no score."""
     candidate = scores[[*KEY, "label", "probability"]].rename(columns={"probability": "candidate"})

@@ -28,6 +28,9 @@ METRICS = (
 )
 SMALLER_IS_BETTER = ("log_loss", "brier", "calibration_error")
 
+#: What a reader must know of figures whose windows are no stretches of time.
+RANDOM_SPLIT = "Leads were parted at RANDOM, since the source has no time axis: the figures are no forecast."
+
 #: Columns of `slices`.
 SLICE = (
     "criterion",

@@ -10,7 +10,7 @@ from pipeline.errors import ArtefactError
 from pipeline.leads import contract
 from pipeline.scorer import Scorer
 from pipeline.scorer.features import feature_list
-from pipeline.scoring import metrics
+from pipeline.scoring import leak_price, metrics, optimism
 from pipeline.scoring.rivals import RIVALS, Rivals
 
 KEY = ["lead_id", "as_of"]
@@ -22,7 +22,10 @@ def run(stage: Stage) -> None:
     # Load
     resolved = contract.restore(stage.json("ingest/contract.json"))
     scorer = Scorer.load(stage.path("calibrate/scorer"))
-    specified = feature_list(stage.json("featurize/features.json"))
+    spec = stage.json("featurize/features.json")
+    specified = feature_list(spec)
+    leaks = stage.csv("validate/leaks.csv")
+    chosen = stage.json("tune/best.json")["members"]
     tables = [stage.table(f"validate/{name}.parquet") for name in ("leads", "activities", "changes")]
     snapshots = stage.table("featurize/snapshots.parquet")
     test = snapshots[snapshots["split"] == "test"].reset_index(drop=True)
@@ -58,6 +61,9 @@ def run(stage: Stage) -> None:
         level=params.interval_level,
         min_rows=params.slice_min_rows,
     )
+    price = leak_price.price(
+        snapshots, tables[0], leaks, resolved, spec, params.leak_price, seed=shared.seed, threads=shared.threads
+    )
     summary = metrics.summary(label, probability, bins=params.bins) | {
         "rows": len(systems),
         "leads": int(systems["lead_id"].nunique()),
@@ -65,9 +71,14 @@ def run(stage: Stage) -> None:
         "unscored": int((~scored).sum()),
         "bins_hold_share": float(reliability["holds"].mean()),
         "split": "random" if resolved.contract.time.kind == "none" else "time",
+        "warning": metrics.RANDOM_SPLIT if resolved.contract.time.kind == "none" else "",
+        "leaks_overruled": len(leak_price.overruled(leaks)),
         "one_feature": rivals.one_feature.name,
         "model_version": scorer.version,
     }
+    if summary["split"] == "time":
+        dealt = optimism.refit(snapshots, names, chosen, scorer.calibration.kind, shared)
+        summary |= optimism.gap(systems.assign(probability=probability), dealt, params, shared.seed)
 
     # Save
     stage.save_json("evaluate/metrics.json", summary)
@@ -76,6 +87,7 @@ def run(stage: Stage) -> None:
     stage.save_csv("evaluate/reliability.csv", reliability)
     stage.save_csv("evaluate/lift.csv", lift)
     stage.save_csv("evaluate/slices.csv", slices)
+    stage.save_csv("evaluate/leak_price.csv", price)
     stage.save_table("evaluate/scores.parquet", scores)
     stage.save_table("evaluate/rival_scores.parquet", rival_scores)
     stage.save_figure(
@@ -83,11 +95,17 @@ def run(stage: Stage) -> None:
     )
     stage.save_figure("evaluate/lift.png", figures.lift(lift))
     stage.save_figure("evaluate/rivals.png", figures.rivals(measured, level=params.interval_level))
+    stage.save_figure("evaluate/leak_price.png", figures.leak_price(price))
     stage.log.info(
         f"{scorer.version} on {len(systems):,} test snapshots ({summary['split']} split), {summary['unscored']:,} more "
         f"without a score: log-loss {summary['log_loss']:.4f}, AUC {summary['auc']:.3f}, lift in the top tenth "
         f"{summary['lift_10']:.2f}, calibration error {summary['calibration_error']:.4f}"
     )
+    stage.log.info(optimism.sentence(summary))
+    for sentence in price["sentence"]:
+        stage.log.info(sentence)
+    if summary["warning"]:
+        stage.log.warning(summary["warning"])
 
 
 def check_features(built: pd.DataFrame, stored: pd.DataFrame) -> None:

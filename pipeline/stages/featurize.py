@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Iterator
+from functools import partial
 
-from pipeline.adapters import figures
+import pandas as pd
+from tqdm import tqdm
+
+from pipeline.adapters import figures, sorting
 from pipeline.adapters.stage import Stage, main
-from pipeline.leads import cohort, contract, snapshots, specification, truncation
+from pipeline.leads import cohort, contract, leakage, maturity, snapshots, specification, truncation
+from pipeline.leads.contract import LEAD_KEY
 
 
 def run(stage: Stage) -> None:
@@ -14,32 +19,55 @@ def run(stage: Stage) -> None:
     # Load
     resolved = contract.restore(stage.json("ingest/contract.json"))
     newest = pd.Timestamp(stage.json("ingest/provenance.json")["newest_recorded_at"])
+    leaks = stage.csv("validate/leaks.csv")
     leads = stage.table("validate/leads.parquet")
-    activities = stage.table("validate/activities.parquet")
-    changes = stage.table("validate/changes.parquet")
+    activities = stage.parts("validate/activities.parquet")
+    changes = stage.parts("validate/changes.parquet")
 
     # Call
-    spec = specification.specify(resolved, params)
-    drawn = cohort.draw(leads, resolved.contract, newest, params, seed)
+    spec = specification.specify(leakage.without_leaks(resolved, leaks), params)
+    recorded = maturity.recorded(leads, resolved.contract, newest, params.recording)
+    delay = maturity.delay(leads[recorded.kept], resolved.contract, newest, params)
+    drawn = cohort.draw(leads, resolved.contract, newest, params, seed, recorded.kept)
     pairs = drawn.snapshots
-    features = snapshots.featurize(leads, activities, changes, pairs, spec)
+    chosen = truncation.sample(len(pairs), params.time_proof_samples, seed)
+    sampled: list[snapshots.Part] = []
+
+    def parts() -> Iterator[pd.DataFrame]:
+        cuts = tqdm(sorting.ranges(len(leads), activities.total + len(pairs)), "featurize", unit="part", disable=None)
+        acts_of, changes_of = partial(activities.between, LEAD_KEY), partial(changes.between, LEAD_KEY)
+        for part in snapshots.in_parts(leads, acts_of, changes_of, pairs, cuts, spec):
+            sampled.append(part.only(chosen))
+            yield pd.concat([part.pairs, part.features], axis=1)
+
+    stage.save_table("featurize/snapshots.parquet", parts())
+    seen = snapshots.together(sampled)
     proof = truncation.prove(
-        pairs, leads, activities, changes, spec, features, samples=params.time_proof_samples, seed=seed
+        *(seen.pairs, seen.leads, seen.activities, seen.changes, spec, seen.features, resolved),
+        samples=len(chosen),
+        seed=seed,
     )
-    faults = cohort.check_windows(pairs, drawn.windows, leads, resolved.contract.outcome.horizon_days)
+    faults = cohort.check_windows(pairs, drawn.windows, leads, resolved.contract, newest)
+    truncation.refuse_differences(proof)
+    cohort.refuse_faults(faults)
 
     # Save
-    stage.save_table("featurize/snapshots.parquet", pd.concat([pairs, features], axis=1))
     stage.save_csv("featurize/splits.csv", drawn.windows)
     stage.save_figure("featurize/splits.png", figures.splits(drawn.windows))
+    stage.save_csv("featurize/cohorts.csv", recorded.cohorts)
+    stage.save_csv("featurize/delay.csv", delay.curve)
+    stage.save_figure("featurize/delay.png", figures.delay(delay.curve, delay.horizon_days, delay.suggested_days))
     stage.save_json("featurize/features.json", spec)
     stage.save_json("featurize/time_proof.json", proof | {"split_faults": faults})
     for window in drawn.windows.itertuples():
         stage.log.info(
             f"{window.split}: {window.snapshots:,} snapshots of {window.leads:,} leads, {window.conversions:,} "
             f"conversions; set aside {window.closed:,} closed, {window.not_matured:,} not matured, "
-            f"{window.embargoed:,} past the window's end"
+            f"{window.embargoed:,} past the window's end, {window.unrecorded:,} before outcomes were recorded"
         )
+    stage.log.info(delay.said)
+    for note in [*recorded.notes, *delay.warnings]:
+        stage.log.warning(note)
     stage.log.info(f"time proof: {proof['differences']} of {proof['pairs']} rebuilt snapshots differ")
 
 

@@ -6,7 +6,8 @@ from pipeline.adapters import sources
 from pipeline.adapters.spool import Spool
 from pipeline.adapters.stage import Stage, main
 from pipeline.leads import demo, tables
-from pipeline.leads.contract import describe
+from pipeline.leads.contract import describe, without_changing
+from pipeline.leads.people import Sieve
 
 
 def run(stage: Stage) -> None:
@@ -23,13 +24,15 @@ def run(stage: Stage) -> None:
     # Call
     newest = tables.Newest(params.ingest.newest)
     timed = contract.time.kind == "column" or contract.time.calendar is not None
-    with Spool(stage.folder_path / ".spool") as spool:
-        spool.take(pieces, newest if timed else None)
+    with Spool(stage.folder_path / ".spool", Sieve(resolved, params.ingest.personal)) as spool:
+        spool.take(pieces)
         for table in tables.TABLES:
-            stage.save_table(f"ingest/{table}.parquet", spool.table(table))
+            stage.save_table(f"ingest/{table}.parquet", spool.table(table, newest if timed else None))
+        stage.save_table("ingest/moments.parquet", spool.moments())
     latest, implausible = newest.result()
     if contract.source.kind == "demo":
         latest, implausible = demo.extracted_at(params.ingest.demo), 0
+    resolved, contradicted = without_changing(resolved, spool.changed)
 
     # Save
     stage.save_table("ingest/refused.parquet", spool.refused)
@@ -44,6 +47,8 @@ def run(stage: Stage) -> None:
     stage.save_json("ingest/provenance.json", provenance)
     for table, count in spool.counts.items():
         log.info(f"{table}: {count['rows']:,} rows, {count['refused']:,} refused, {count['set_aside']:,} set aside")
+    for sentence in contradicted:
+        log.warning(sentence)
     if implausible:
         log.info(f"{implausible:,} moments lie so far after all others ({latest}) that they count as wrong dates")
 

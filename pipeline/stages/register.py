@@ -6,14 +6,17 @@ from dataclasses import asdict
 
 from pipeline.adapters import candidates, registry, tracking
 from pipeline.adapters.stage import Stage, main
-from pipeline.leads import contract
+from pipeline.leads import contract, drift, leakage
 from pipeline.scorer.features import feature_list
-from pipeline.scoring import gate
+from pipeline.scoring import gate, leak_price
 
 
 def run(stage: Stage) -> None:
+    limits = stage.params.register_
     # Load
-    resolved = contract.restore(stage.json("ingest/contract.json"))
+    leaks = stage.csv("validate/leaks.csv")
+    resolved = leakage.without_leaks(contract.restore(stage.json("ingest/contract.json")), leaks)
+    profile = stage.json("validate/profile.json")
     spec = stage.json("featurize/features.json")
     proof = stage.json("featurize/time_proof.json")
     metrics = stage.json("evaluate/metrics.json")
@@ -22,6 +25,7 @@ def run(stage: Stage) -> None:
     candidate = candidates.collect(stage.workspace, stage.params)
     store = tracking.open_store(stage.workspace)
     champion = registry.champion(store, resolved.name)
+    accepted, known = registry.accepted(store, resolved.name, candidate.name) or (None, None)
 
     # Call
     decision = gate.decide(
@@ -32,16 +36,26 @@ def run(stage: Stage) -> None:
         split_faults=proof["split_faults"],
         excluded=[*resolved.excluded, *(resolved.names[name] for name in resolved.excluded if name in resolved.names)],
         features=[*(column["source"] for column in spec["profile"]), *(part["name"] for part in feature_list(spec))],
-        limits=stage.params.register_,
+        limits=limits,
         seed=stage.params.run.seed,
     ).as_dict()
-    registration = candidates.log(store, candidate, decision)
+    cautions = gate.cautions(
+        split=metrics["split"], overruled=leak_price.overruled(leaks), undecided=resolved.undecided
+    )
+    moved = drift.compare(known, profile, limits.drift, stage.params.validate_.profile)
+    warnings = drift.warnings(moved)
+    decision["warnings"] = [*cautions, *(f"Drift since version {accepted}: {sentence}." for sentence in warnings)]
+    decision["drift"] = {"since_version": accepted, "comparisons": len(moved), "warnings": len(warnings)}
+    registration = candidates.log(store, candidate, decision, moved)
 
     # Save
     compared = {"version": champion.number, "identical": champion.scorer == candidate.scorer} if champion else None
     stage.save_json("register/decision.json", decision | {"candidate": candidate.name, "champion": compared})
+    stage.save_csv("register/drift.csv", moved)
     stage.save_json("register/registration.json", asdict(registration))
     stage.log.info(decision["letter"])
+    for sentence in decision["warnings"]:
+        stage.log.warning(sentence)
     stage.log.info(registration.sentence)
 
 

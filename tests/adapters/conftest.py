@@ -25,6 +25,6 @@ def log_new(workspace, project_root):
     def log(store, *, weight=1.0, passed=True):
         made = fake_results.write(workspace.root, project_root, weight=weight)
         candidate = candidates.collect(made, params_module.load(made.params))
-        return candidates.log(store, candidate, fake_results.decision(passed=passed))
+        return candidates.log(store, candidate, fake_results.decision(passed=passed), fake_results.NO_DRIFT)
 
     return log

@@ -10,18 +10,21 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from great_expectations.expectations.registry import get_expectation_impl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.adapters import expectations, sources
 from pipeline.adapters.expectations import check, write_docs
 from pipeline.errors import ArtefactError, ContractError
-from pipeline.leads import demo
+from pipeline.leads import demo, row_expectations
 from pipeline.leads.contract import Resolved, describe, parse, resolve
 from pipeline.leads.declarations import column_spec, declare
+from pipeline.leads.people import Sieve
 from pipeline.leads.quarantine import part, unread_leads
+from pipeline.leads.specification import specify
 from pipeline.leads.tables import TABLES
-from pipeline.params import Demo
+from pipeline.params import Demo, Personal, load
 from pipeline.paths import Workspace
 from pipeline.scorer.checks import refusals
 from tests.small_history import NEWEST, replaced, resolved, tables, with_cell
@@ -245,6 +248,20 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert docs_of(whole, tmp_path / "a") == docs_of(parts, tmp_path / "b")
 
 
+def test_parts_change_nothing() -> None:
+    """Uniqueness and references hold across parts, whatever stands in which."""
+    changed, expected = planted(*PLANTED)
+    for table, row, of in [("activities", 5, 1), ("changes", 4, 1)]:
+        changed[table] = pd.concat([changed[table], changed[table].iloc[[of]].assign(row=row + 100)], ignore_index=True)
+    repeated = changed["activities"]["activity_id"].duplicated(keep=False)
+    assert repeated.any()
+    cut = {name: [table.iloc[at : at + 4] for at in range(0, len(table), 4)] for name, table in changed.items()}
+    whole, parts = check(changed, resolved(), NEWEST), check(cut, resolved(), NEWEST)
+    assert expected < set(rows_of(whole.failed))
+    pd.testing.assert_frame_equal(whole.failed, parts.failed)
+    pd.testing.assert_frame_equal(whole.summary, parts.summary)
+
+
 def test_inputs_stay_as_they_were() -> None:
     (changed, _), (before, _) = planted("leads.industry.required"), planted("leads.industry.required")
     check(changed, resolved(), NEWEST)
@@ -270,12 +287,74 @@ class TestErrors:
             check(tables(), resolved(), NEWEST, drop="leads.revenue.max")
 
 
+# The strategist's own
+
+#: expectation -> table, columns, arguments, and the rows of the clean tables that break it.
+OWN: dict[str, tuple[str, list[str], dict[str, Any], list[int]]] = {
+    "expect_column_values_to_be_between": ("leads", ["made"], {"min_value": "2024-01-02", "strict_min": True}, [1, 2]),
+    "expect_column_values_to_be_in_set": ("leads", ["employees"], {"value_set": [10, 20]}, [3]),
+    "expect_column_values_to_not_be_in_set": ("activities", ["what"], {"value_set": ["call"]}, [2]),
+    "expect_column_values_to_match_regex": ("leads", ["tax_id"], {"regex": "^T(1|2)$"}, [3]),
+    "expect_column_values_to_not_match_regex": ("leads", ["id"], {"regex": "[12]"}, [1, 2]),
+    "expect_column_values_to_match_regex_list": ("leads", ["tax_id"],
+        {"regex_list": ["T", "1"], "match_on": "all"}, [3]),
+    "expect_column_values_to_not_match_regex_list": ("changes", ["is"], {"regex_list": ["^r", "^9"]}, [2]),
+    "expect_column_value_lengths_to_be_between": ("leads", ["industry"], {"max_value": 6}, [2]),
+    "expect_column_value_lengths_to_equal": ("changes", ["was"], {"value": 3}, [1]),
+    "expect_column_pair_values_a_to_be_greater_than_b": ("activities", ["noted", "when"], {}, [1]),
+    "expect_column_pair_values_to_be_equal": ("activities", ["when", "noted"], {}, [2, 3]),
+    "expect_column_pair_values_to_be_in_set": ("leads", ["industry", "employees"],
+        {"value_pairs_set": [["retail", 10]]}, [3]),
+    "expect_multicolumn_sum_to_equal": ("leads", ["employees", "revenue"], {"sum_total": 11}, [1]),
+    "expect_multicolumn_values_to_be_equal": ("leads", ["id", "tax_id"], {}, [1, 3]),
+    "expect_select_column_values_to_be_unique_within_record": ("activities", ["when", "noted"], {}, [1]),
+}  # fmt: skip
+
+
+def with_own() -> Resolved:
+    """The contract with one expectation of every kind; the reason is its name."""
+    own = [
+        {"expectation": name, "table": table, "columns": columns, "kwargs": kwargs, "reason": name}
+        for name, (table, columns, kwargs, _) in OWN.items()
+    ]
+    return resolved({"expectations": own})
+
+
+def test_own_every_kind_is_tried() -> None:
+    assert set(OWN) == set(row_expectations.KINDS)
+
+
+def test_own_arguments_are_those_of_the_library() -> None:
+    for name, kind in row_expectations.KINDS.items():
+        known = set(get_expectation_impl(name).__fields__)
+        assert {*kind.needs, *kind.takes} <= known, name
+
+
+@pytest.mark.parametrize("chunk", [500_000, 2])
+def test_own_rows_at_fault_are_found_and_no_others(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expectations, "CHUNK", chunk)
+    found = rows_of(check(tables(), with_own(), NEWEST).failed)
+    assert sorted(found) == sorted((table, row, name) for name, (table, *_, rows) in OWN.items() for row in rows)
+
+
+def test_own_are_in_the_docs_with_their_words_and_without_values(tmp_path: Path) -> None:
+    history = with_cell("leads", 1, "tax_id", "zoe-secret")
+    pages = docs_of(check(history, with_own(), NEWEST), tmp_path / "docs")
+    shown = "".join(pages.values())
+    assert "tax_id matches the pattern ^T(1|2)$" in pages["leads.html"]
+    assert "happened_at and recorded_at are equal" in pages["activities.html"]
+    assert "secret" not in shown and "call back" not in shown
+
+
 # Data Docs
 
 
-def docs_of(checked: expectations.Checked, folder: Path) -> dict[str, str]:
+def docs_of(checked: expectations.Checked, folder: Path, history: Any = None, **more: Any) -> dict[str, str]:
     folder.mkdir()
-    write_docs(checked, folder, "small")
+    refused = pd.DataFrame({"table": ["leads"], "row": [9], "reason": ["line 10: <torn>"], "raw": [";"]})
+    none = dict.fromkeys(TABLES, 0)
+    parted = part(history or tables(), checked.failed, refused.astype({"reason": "str"}), pd.Series(dtype="str"), none)
+    write_docs(checked, parted.summary, folder, "small", **more)
     return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
 
 
@@ -286,13 +365,38 @@ def test_docs_show_counts_and_never_a_value(tmp_path: Path) -> None:
         changed[table][column] = replaced(changed[table][column], 1, secret)
     changed["leads"]["employees"] = [-424242.0, 10.0, 20.0]
     checked = check(changed, resolved(), NEWEST)
-    pages = docs_of(checked, tmp_path / "docs")
+    pages = docs_of(checked, tmp_path / "docs", changed)
     assert set(pages) == {"index.html", "leads.html", "activities.html", "changes.html"}
     shown = "".join(pages.values()) + checked.summary.to_csv()
     assert secret not in shown and "424242" not in shown
-    assert "1 unexpected values found. ≈33.33% of 3 total rows." in pages["leads.html"]
+    assert ">1 (33.3%)<" in pages["leads.html"]
     assert re.search(r"industry is one of: retail, R&amp;D &lt;labs&gt;", pages["leads.html"])
     assert '<a href="leads.html">leads</a>' in pages["index.html"]
+
+
+def test_docs_say_why_rows_were_left_out_the_commonest_first(tmp_path: Path) -> None:
+    history = tables()
+    history["leads"]["employees"] = [0.0, -1.0, 5001.0]
+    index = docs_of(check(history, resolved(), NEWEST), tmp_path / "a", history, beside={"more.html": "A & B"})[
+        "index.html"
+    ]
+    rows = re.findall(r"<tr>(?:<td>.*?</td>)+</tr>", index)
+    told = [re.findall(r"<td>(.*?)</td>", row) for row in rows]
+    assert told[0] == ['<a href="leads.html">leads</a>', "4", "0", "3 (75.0%)", "1 (25.0%)", "0"]
+    assert told[3:6] == [
+        ["employees is below 1", "quarantine.parquet", "2", "50.0%"],
+        ["&lt;torn&gt;", "refused.parquet", "1", "25.0%"],
+        ["employees is above 5000", "quarantine.parquet", "1", "25.0%"],
+    ]
+    assert told[6] == ["its lead is quarantined", "quarantine.parquet", "3", "100.0%"]
+    assert '<a href="more.html">A &amp; B</a>' in index and "quarantine.parquet" in index
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "shown"), [(0, 0, "0.0%"), (1, 10_000, "below 0.1%"), (1, 1000, "0.1%"), (3, 3, "100.0%")]
+)
+def test_a_share_that_is_there_is_never_shown_as_nothing(part: int, whole: int, shown: str) -> None:
+    assert expectations.share(part, whole) == shown
 
 
 def test_docs_are_the_same_every_time_and_need_no_net(tmp_path: Path) -> None:
@@ -359,6 +463,58 @@ def test_validation_and_scorer_agree(leads: pd.DataFrame) -> None:
     assert {row: set(reasons.split("; ")) for row, reasons in refused.items() if reasons} == validation.to_dict()
 
 
+BOUNDS = st.fixed_dictionaries(
+    {"min_value": st.sampled_from([0, 1, 6])},
+    optional={"max_value": st.sampled_from([6, 7, 5000]), "strict_min": st.booleans(), "strict_max": st.booleans()},
+)
+PATTERNS = st.sampled_from(["^r", "l", "(a|b)s>$", "R"])
+LISTS = st.lists(PATTERNS, min_size=1, max_size=2)
+WORDS = st.lists(st.sampled_from(["retail", "zzz"]), min_size=1)
+#: expectation on one column -> the column, and arguments.
+ON_ONE: dict[str, tuple[str, st.SearchStrategy[dict[str, Any]]]] = {
+    "expect_column_values_to_be_between": ("employees", BOUNDS),
+    "expect_column_values_to_be_in_set": ("employees", st.just({"value_set": [1, 0.5]})),
+    "expect_column_values_to_not_be_in_set": ("industry", st.fixed_dictionaries({"value_set": WORDS})),
+    "expect_column_values_to_match_regex": ("industry", st.fixed_dictionaries({"regex": PATTERNS})),
+    "expect_column_values_to_not_match_regex": ("industry", st.fixed_dictionaries({"regex": PATTERNS})),
+    "expect_column_values_to_match_regex_list": (
+        "industry",
+        st.fixed_dictionaries({"regex_list": LISTS, "match_on": st.sampled_from(["any", "all"])}),
+    ),
+    "expect_column_values_to_not_match_regex_list": ("industry", st.fixed_dictionaries({"regex_list": LISTS})),
+    "expect_column_value_lengths_to_be_between": ("industry", BOUNDS),
+    "expect_column_value_lengths_to_equal": ("industry", st.just({"value": 6})),
+}
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    leads=leads_tables(),
+    kwargs=st.fixed_dictionaries({name: given_ for name, (_, given_) in ON_ONE.items()}),
+    late=st.booleans(),
+)
+def test_validation_and_scorer_agree_on_the_strategists_own(
+    project_root: Path, leads: pd.DataFrame, kwargs: dict[str, dict[str, Any]], late: bool
+) -> None:
+    assert set(ON_ONE) == {name for name, kind in row_expectations.KINDS.items() if kind.columns == 1}
+    own = [
+        {"expectation": name, "columns": [column], "kwargs": kwargs[name], "reason": name}
+        for name, (column, _) in ON_ONE.items()
+    ]
+    bound = {"max_value" if late else "min_value": "2024-01-05T12:00:00Z", "strict_min" if late else "strict_max": True}
+    moment = {"expectation": "expect_column_values_to_be_between", "columns": ["made"], "reason": "when"}
+    contract = resolved({"expectations": [*own, moment | {"kwargs": bound}]})
+    with only("leads"):
+        failed = check(tables() | {"leads": leads}, contract, NEWEST).failed
+    names = {*ON_ONE, "when"}
+    validation = failed[failed["reason"].isin(names)].groupby("row")["reason"].agg(set)
+    read = specify(contract, load(project_root / "params.yaml").featurize)["checks"]
+    assert {rule["reason"] for column in read for rule in column.get("own", ())} == names
+    refused = refusals(leads.assign(lead_id="x"), read).set_axis(leads["row"])
+    found = {row: set(reasons.split("; ")) & names for row, reasons in refused.items()}
+    assert {row: reasons for row, reasons in found.items() if reasons} == validation.to_dict()
+
+
 # The demo: every planted kind of dirt is caught, no good row is lost, and each declaration is needed
 
 #: Dirty kind of the demo -> the declarations that keep it away. The others are refused at ingest.
@@ -393,6 +549,19 @@ AT_INGEST = {
     "email_in_industry": "column `industry` holds what looks like an e-mail address",
     "phone_in_region": "column `region` holds what looks like a phone number",
     "change_of_unknown_column": "column is not among those whose changes are kept",
+    "name_in_budget": "column `budget_confirmed` is not true or false",
+    "name_in_department": "column `department` holds what stands in a personal column",
+    "name_in_campaign": "column `campaign` holds what stands in a personal column",
+    "stranger_in_tech_stack": "column `tech_stack` holds what looks like a person's name",
+    "phone_in_source": "column `source` holds what looks like a phone number",
+    "phone_in_employees": "column `employees` holds what looks like a phone number",
+    "phone_in_revenue": "column `annual_revenue_eur` holds what stands in a personal column",
+    "email_as_lead_key": "column `lead_id` names rows by what looks like an e-mail address or a phone number",
+    "name_in_activity_kind": "column `kind` holds what stands in a personal column",
+    "phone_in_activity_kind": "column `kind` holds what looks like a phone number",
+    "email_as_activity_lead": "column `lead_id` names rows by what looks like an e-mail address or a phone number",
+    "name_in_change": "column `new_value` holds what stands in a personal column",
+    "phone_in_change": "column `old_value` holds what looks like a phone number",
 }
 WITH_ITS_LEAD = {"activity_of_dirty_lead"}
 DEMO = Demo(leads=1500, months=12, dirty_share=0.05)
@@ -404,13 +573,18 @@ class DirtyDemo:
     def __init__(self, contract: Resolved) -> None:
         blocks = list(demo.generate(DEMO, 7))
         pieces = list(sources.pieces_of_blocks(iter(blocks), contract))
+        sieve = Sieve(contract, Personal(few_rows=5, common_share=0.001, odd_share=0.05))
+        for piece in pieces:
+            sieve.see(piece.table, piece.typed)
+        sifted = [(piece.table, *sieve.sift(piece.table, piece.typed.table)) for piece in pieces]
         self.contract = contract
         self.dirty = pd.concat([block.dirty for block in blocks], ignore_index=True)
         self.tables = {
-            name: pd.concat([piece.typed.table for piece in pieces if piece.table == name], ignore_index=True)
-            for name in TABLES
+            name: pd.concat([kept for table, kept, _ in sifted if table == name], ignore_index=True) for name in TABLES
         }
-        self.refused = pd.concat([piece.typed.refused.assign(table=piece.table) for piece in pieces], ignore_index=True)
+        refused = [piece.typed.refused.assign(table=piece.table) for piece in pieces]
+        refused += [named.assign(table=table) for table, _, named in sifted]
+        self.refused = pd.concat(refused, ignore_index=True)
         self.unread = unread_leads(self.refused, contract.contract)
         self.newest = demo.extracted_at(DEMO)
 

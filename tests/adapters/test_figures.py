@@ -32,6 +32,16 @@ def splits_table() -> pd.DataFrame:
     )
 
 
+def embargoed_splits_table() -> pd.DataFrame:
+    looked = pd.to_datetime(["2024-05-02", "2024-08-02", "2024-12-02"])
+    return splits_table().assign(last_as_of=looked, closed=[3, 2, 1], not_matured=[0, 0, 40], embargoed=[1_100, 300, 0])
+
+
+def delay_table(days: int = 90) -> pd.DataFrame:
+    share = 1 - np.exp(-np.arange(1, days + 1) / 20)
+    return pd.DataFrame({"day": np.arange(1, days + 1), "share": share**1.2, "share_after_look": share})
+
+
 def reliability_table() -> pd.DataFrame:
     return pd.DataFrame(
         {
@@ -59,6 +69,19 @@ def rivals_table() -> pd.DataFrame:
         ],
         ignore_index=True,
     ).assign(low=lambda table: table["value"] * 0.9, high=lambda table: table["value"] * 1.1)
+
+
+def leak_price_table() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "column": ["deal_value", "days_to_close", "not_priced", "(all leaks)"],
+            "verdict": ["leak", "suspect", "suspect", "together"],
+            "auc_without": [0.75, 0.75, np.nan, 0.75],
+            "auc_with": [0.92, 0.95, np.nan, 1.0],
+            "lift_10_without": [3.0, 3.0, np.nan, 3.0],
+            "lift_10_with": [5.0, 4.0, np.nan, 7.5],
+        }
+    )
 
 
 def criteria_table() -> pd.DataFrame:
@@ -96,9 +119,15 @@ def swarm_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 DRAWINGS: dict[str, Callable[[], Figure]] = {
     "splits": lambda: figures.splits(splits_table()),
+    "splits with embargo": lambda: figures.splits(embargoed_splits_table()),
+    "delay": lambda: figures.delay(delay_table(), 14, 30),
+    "delay, as suggested": lambda: figures.delay(delay_table(3), 30, 30),
+    "delay of nothing": lambda: figures.delay(delay_table(0), 0, None),
     "reliability": lambda: figures.reliability(reliability_table(), np.linspace(0.01, 0.6, 100), level=0.9),
     "lift": lambda: figures.lift(lift_table()),
     "rivals": lambda: figures.rivals(rivals_table(), level=0.9),
+    "leak price": lambda: figures.leak_price(leak_price_table()),
+    "price of no leak": lambda: figures.leak_price(leak_price_table().head(0)),
     "criteria": lambda: figures.criteria(criteria_table()),
     "waterfall": lambda: figures.waterfall(waterfall_table(), reasons=5),
     "beeswarm": lambda: figures.beeswarm(*swarm_tables()),
@@ -163,7 +192,30 @@ def test_drawing_changes_no_table() -> None:
 def test_splits_name_their_counts() -> None:
     text = words(figures.splits(splits_table()))
     assert "Train: 900 leads\n2,000 snapshots,\n200 convert (10.0%)" in text
-    assert "Creation of the lead (UTC)" in text
+    assert "Creation of the lead, and time of the look (UTC)" in text
+    assert "no look" not in text and "set aside" not in text
+
+
+def test_splits_show_the_embargo_its_edges_and_what_was_set_aside() -> None:
+    table = embargoed_splits_table()
+    figure = figures.splits(table)
+    text = words(figure)
+    assert "no look: what comes of it would be known only after the window's end" in text
+    assert "200 convert (10.0%)\n1,103 set aside" in text
+    assert all(day in text for day in ("2024-01-01", "2024-06-01", "2024-09-01", "2025-01-01"))
+    bars = [patch for patch in figure.axes[0].patches if patch.get_hatch() is not None]
+    gaps = [(bar.get_x(), bar.get_width()) for bar in bars]
+    days = mpl.dates.date2num(table["last_as_of"])
+    assert [x for x, _ in gaps] == days.tolist()
+    assert [width for _, width in gaps] == [30, 30, 30]
+
+
+def test_delay_names_the_horizon_and_the_suggestion() -> None:
+    text = words(figures.delay(delay_table(), 14, 30))
+    assert "The horizon catches 50% of the conversions still to come" in text
+    assert "14 days, the contract's horizon: 50 %" in text and "30 days, suggested: 78 %" in text
+    assert "as suggested" in words(figures.delay(delay_table(3), 30, 30))
+    assert "no delay to draw" in words(figures.delay(delay_table(0), 0, None))
 
 
 def test_a_random_split_says_so() -> None:
@@ -197,6 +249,17 @@ def test_rivals_are_ordered_by_log_loss_and_the_candidate_placed() -> None:
     assert labels == ["Logistic regression", "Candidate", "Base rate for everyone"]
     alone = rivals_table().query("system == 'candidate'")
     assert "The candidate has the lowest log-loss of 1 system (" in words(figures.rivals(alone, level=0.9))
+
+
+def test_leaks_are_drawn_without_and_with() -> None:
+    figure = figures.leak_price(leak_price_table())
+    text = words(figure)
+    assert "“days_to_close” would make an AUC of 0.75 look like 0.95" in text
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["deal_value", "days_to_close", "(all leaks)"]
+    without, with_ = (line.get_xdata() for line in figure.axes[0].lines)
+    assert (list(without), list(with_)) == ([0.75, 0.75, 0.75], [0.92, 0.95, 1.0])
+    assert "nothing to price" in words(figures.leak_price(leak_price_table().head(0)))
 
 
 def test_weaker_criteria_are_left_out_and_counted() -> None:

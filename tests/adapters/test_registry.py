@@ -34,6 +34,38 @@ def test_each_new_scorer_is_a_version_and_the_newest_is_challenger(store, log_ne
     assert list(table.columns)[:6] == ["version", "aliases", "gate", "log_loss", "lift_10", "calibration_error"]
 
 
+def test_the_accepted_history_is_the_champions_else_the_newest(store, log_new, workspace):
+    assert registry.accepted(store, "demo") is None
+    log_new(store, weight=1.0)
+    log_new(store, weight=2.0)
+    log_new(store, weight=3.0, passed=False)
+    profile = files.read_json(workspace.path("validate/profile.json"))
+    assert registry.accepted(store, "demo") == (2, profile)
+    registry.approve(store, "demo", 1, "A reviewer", "why")
+    assert registry.accepted(store, "demo") == (1, profile)
+
+
+def test_what_is_judged_again_is_compared_with_what_was_accepted_before_it(store, log_new):
+    for weight in (1.0, 2.0, 3.0):
+        log_new(store, weight=weight)
+    first, second, third = (version.tags["candidate"] for version in registry.versions(store, "demo"))
+    assert registry.accepted(store, "demo", first) is None
+    assert registry.accepted(store, "demo", second)[0] == 1
+    registry.approve(store, "demo", 3, "A reviewer", "why")
+    assert registry.accepted(store, "demo", third)[0] == 2
+    assert registry.accepted(store, "demo", "unknown")[0] == 3
+
+
+def test_a_version_without_its_profile_is_passed_over(store, log_new):
+    log_new(store, weight=1.0)
+    registration = log_new(store, weight=2.0)
+    folder = Path(store.client.get_run(registration.run_id).info.artifact_uri)
+    (folder / "validate" / "profile.json").unlink()
+    assert registry.accepted(store, "demo")[0] == 1
+    SqlAlchemyStore(store.uri, str(store.home))._hard_delete_run(registry.find(store, "demo", 1).run_id)
+    assert registry.accepted(store, "demo") is None
+
+
 def test_without_versions_the_table_is_empty(store):
     assert registry.models(store, "demo").empty
     with pytest.raises(RegistryError, match="has no registered version yet"):

@@ -33,7 +33,7 @@ LIMIT = 2**20
 def read(content: bytes, **declared: Any) -> list[sources.Part]:
     """All parts of a CSV file with this content, read from memory."""
     file = File(path="x.csv", **declared)
-    return list(sources._csv(io.BytesIO(content), file, "x.csv"))
+    return list(sources._csv(io.BytesIO(content), file, "x.csv", LIMIT))
 
 
 def rows(content: bytes, **declared: Any) -> tuple[list[list[str]], list[tuple[int, str]]]:

@@ -97,6 +97,47 @@ def test_tables_are_written_in_row_groups_and_read_back_unchanged(tmp_path, monk
     assert (tmp_path / "t.parquet").read_bytes() == first
 
 
+@pytest.mark.parametrize("rows", [0, 1, 45_000, 50_000])
+def test_the_bytes_of_a_table_do_not_depend_on_its_parts(tmp_path, monkeypatch, rows):
+    """Pages, too, are cut at the same rows: the texts here fill several of them."""
+    monkeypatch.setattr(files, "ROW_GROUP", 25_000)
+    numbers = pd.Series(range(rows), dtype="int64")
+    frame = pd.DataFrame({"lead_id": numbers.map("L{:06d}".format).astype("str"), "x": numbers / 3, "kind": "call"})
+    frame["kind"] = frame["kind"].astype("str")
+    written = set()
+    for size in (100_000, 25_000, 9_999):
+        parts = [frame.iloc[at : at + size] for at in range(0, max(rows, 1), size)]
+        files.write_table(tmp_path / "t.parquet", iter([*parts, frame.iloc[:0]]))
+        written.add((tmp_path / "t.parquet").read_bytes())
+        pd.testing.assert_frame_equal(files.read_table(tmp_path / "t.parquet"), frame)
+    files.write_table(tmp_path / "t.parquet", pd.concat([frame.iloc[: rows // 3], frame.iloc[rows // 3 :]]))
+    assert written == {(tmp_path / "t.parquet").read_bytes()}
+
+
+def test_a_table_is_read_in_parts_and_by_key(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "ROW_GROUP", 2)
+    monkeypatch.setattr(files, "PART_ROWS", 3)
+    frame = pd.DataFrame(
+        {"lead_id": pd.Series(["A", "a", "a", "z", "é"], dtype="str"), "x": [1.0, 2.0, None, 4.0, 5.0]}
+    )
+    files.write_table(tmp_path / "t.parquet", frame)
+    table = files.Parts(tmp_path / "t.parquet")
+    for _ in range(2):
+        assert [len(part) for part in table] == [3, 2]
+        pd.testing.assert_frame_equal(pd.concat(table, ignore_index=True), frame)
+    assert table.total == 5
+    for first, last in [("A", "A"), ("B", "a"), ("a", "z"), ("z", "é"), ("é", "é"), ("zz", "zzz")]:
+        expected = frame[frame["lead_id"].between(first, last)].reset_index(drop=True)
+        pd.testing.assert_frame_equal(table.between("lead_id", first, last), expected)
+
+
+def test_an_empty_table_is_one_part(tmp_path):
+    empty = pd.DataFrame({"lead_id": pd.Series([], dtype="str"), "at": pd.Series([], dtype="datetime64[us]")})
+    files.write_table(tmp_path / "t.parquet", empty)
+    (part,) = files.Parts(tmp_path / "t.parquet")
+    pd.testing.assert_frame_equal(part, empty)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     files.write_json(tmp_path / "a.json", {"old": 1})
     with pytest.raises(ValueError, match="Out of range float"):

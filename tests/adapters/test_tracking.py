@@ -12,6 +12,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from pipeline import params as params_module
@@ -128,6 +129,7 @@ def test_a_moved_and_a_copied_project_still_load_from_anywhere(workspace, store,
             there,
             candidates.collect(Workspace(root), params_module.load(root / "params.yaml")),
             fake_results.decision(passed=True),
+            fake_results.NO_DRIFT,
         )
         assert (again.new_run, again.new_version, again.version) == (False, False, 1)
 
@@ -184,6 +186,47 @@ def test_a_candidate_has_one_run_that_holds_everything(store, log_new, workspace
     assert (folder / "dvc.lock").read_text() == "schema: '2.0'\nstages:\n  ingest:\n    cmd: a\n"
     assert (folder / "params.yaml").read_bytes() == workspace.params.read_bytes()
     assert files.read_json(folder / "register" / "decision.json") == fake_results.decision(passed=True)
+
+
+def test_what_the_reader_must_be_warned_of_is_in_tags_description_and_files(store, workspace):
+    logged(store, workspace)
+    (plain,) = runs(store)
+    assert not {"leaks_overruled", "undecided_columns"} & set(plain.data.tags)
+    assert plain.data.tags["drift_warnings"] == "0"
+    assert "Warnings" not in plain.data.tags["mlflow.note.content"]
+
+    leaks = pd.read_csv(workspace.path("validate/leaks.csv"), keep_default_na=False)
+    leaks.loc[leaks["column"] == "employees", ["verdict", "reason"]] = ["leak", "overruled: sales says so"]
+    files.write_csv(workspace.path("validate/leaks.csv"), leaks)
+    described = files.read_json(workspace.path("ingest/contract.json"))
+    described["contract"]["columns"]["deal_value"]["known_at"] = "unknown"
+    files.write_json(workspace.path("ingest/contract.json"), described)
+    for stage in ("ingest", "validate"):
+        fake_results.sign(workspace, stage)
+    warned = ["LEAKS IN THE MODEL: employees.", "Drift since version 1: much."]
+    drift = pd.DataFrame(
+        [["missing", "employees", "all leads", 0.3, 0.05, "much"]], columns=fake_results.NO_DRIFT.columns
+    )
+    candidate = logged(store, workspace, {"warnings": warned}, drift)
+    (run,) = runs(store, f"tags.candidate = '{candidate.name}'")
+    assert {key: run.data.tags[key] for key in ("leaks_overruled", "undecided_columns", "drift_warnings")} == {
+        "leaks_overruled": "employees",
+        "undecided_columns": "1",
+        "drift_warnings": "1",
+    }
+    note = run.data.tags["mlflow.note.content"]
+    assert "**Warnings**, which the gate does not weigh:\n\n- LEAKS IN THE MODEL: employees.\n- Drift since" in note
+    folder = Path(run.info.artifact_uri)
+    assert pd.read_csv(folder / "register" / "drift.csv")["warning"].tolist() == ["much"]
+    newest = registry.versions(store, "demo")[-1]
+    assert newest.number == 1, "the same scorer is the same version"
+    assert files.read_json(folder / "validate" / "profile.json")["rows"]["leads"] == 600
+
+
+def logged(store, workspace, decided=None, drift=fake_results.NO_DRIFT):
+    candidate = candidates.collect(workspace, params_module.load(workspace.params))
+    candidates.log(store, candidate, fake_results.decision(passed=True) | (decided or {}), drift)
+    return candidate
 
 
 def test_no_table_of_leads_and_no_refused_row_is_logged(store, log_new):
@@ -261,7 +304,7 @@ def test_byte_code_beside_the_scorer_is_not_logged(store, log_new, workspace):
     candidate = candidates.collect(workspace, params_module.load(workspace.params))
     for run in runs(store):
         store.client.delete_run(run.info.run_id)
-    registration = candidates.log(store, candidate, fake_results.decision(passed=False))
+    registration = candidates.log(store, candidate, fake_results.decision(passed=False), fake_results.NO_DRIFT)
     folder = Path(store.client.get_run(registration.run_id).info.artifact_uri)
     assert not list(folder.rglob("__pycache__"))
 
@@ -283,7 +326,7 @@ store = tracking.open_store(workspace)
 if sys.argv[2] == "candidate":
     candidates.registry.download = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     candidate = candidates.collect(workspace, params.load(workspace.params))
-    candidates.log(store, candidate, fake_results.decision(passed=True))
+    candidates.log(store, candidate, fake_results.decision(passed=True), fake_results.NO_DRIFT)
 else:
     log = tracking.TrialLog(store, "demo")
     log.start("0123456789abcdef", {})
@@ -396,6 +439,7 @@ def decide(workspace, *, passed=True):
     name = candidates.collect(workspace, params_module.load(workspace.params)).name
     recorded = fake_results.decision(passed=passed) | {"candidate": name}
     files.write_json(workspace.path("register/decision.json"), recorded)
+    files.write_csv(workspace.path("register/drift.csv"), fake_results.NO_DRIFT)
     files.write_json(workspace.path("register/manifest.json"), {})
 
 

@@ -1,15 +1,19 @@
 """Snapshots as a specification: who is open when, what counts, and what is set aside."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import NotEnoughData
+from pipeline.errors import NotEnoughData, ProofFailed
 from pipeline.leads import cohort, contract
-from pipeline.params import Featurize
+from pipeline.params import load
 
-PARAMS = Featurize(ages_days=[3, 10], windows_days=[7], train_share=0.5, calibrate_share=0.25, time_proof_samples=1)
+PARAMS = load(Path(__file__).parents[2] / "params.yaml").featurize.model_copy(
+    update={"ages_days": [3, 10], "windows_days": [7], "train_share": 0.5, "calibrate_share": 0.25}
+)
 DATED = contract.parse(
     {
         "contract_version": 1,
@@ -146,19 +150,102 @@ def test_the_second_look_at_a_drawn_split_finds_no_fault(rows, end):
         drawn = cohort.draw(table, DATED, start + pd.Timedelta(days=end), PARAMS, seed=1)
     except NotEnoughData:
         return
-    faults = cohort.check_windows(drawn.snapshots, drawn.windows, table, 5)
-    assert faults == {"leads_in_two_splits": 0, "horizon_past_end": 0, "out_of_window": 0}
+    faults = cohort.check_windows(drawn.snapshots, drawn.windows, table, DATED, start + pd.Timedelta(days=end))
+    assert faults == dict.fromkeys(FAULTS, 0)
+    cohort.refuse_faults(faults)
+
+
+FAULTS = (
+    "leads_in_two_splits",
+    "snapshots_twice",
+    "windows_apart",
+    "closed_leads",
+    "horizon_past_newest",
+    "wrong_labels",
+    "out_of_window",
+    "horizon_past_end",
+)
+
+
+def second_look(drawn: cohort.Cohort, **changed: object) -> dict[str, int]:
+    """Faults that the second look finds in the drawn split after some columns of its snapshots were replaced."""
+    snapshots = drawn.snapshots.assign(**changed)
+    return cohort.check_windows(snapshots, drawn.windows, HISTORY, DATED, NEWEST)
 
 
 def test_the_second_look_finds_planted_faults():
     drawn = cohort.draw(HISTORY, DATED, NEWEST, PARAMS, seed=1)
-    moved = drawn.snapshots.assign(
-        split=drawn.snapshots["split"].where(drawn.snapshots["as_of"] != "2024-01-31", "test")
-    )
-    faults = cohort.check_windows(moved, drawn.windows, HISTORY, 5)
-    assert faults["leads_in_two_splits"] == 1 and faults["out_of_window"] == 1
-    late = drawn.snapshots.assign(as_of=drawn.snapshots["as_of"] + pd.Timedelta(days=8))
-    assert cohort.check_windows(late, drawn.windows, HISTORY, 5)["horizon_past_end"] > 0
+    split, as_of, label = (drawn.snapshots[name] for name in ("split", "as_of", "label"))
+    assert second_look(drawn) == dict.fromkeys(FAULTS, 0)
+
+    moved = second_look(drawn, split=split.where(as_of != "2024-01-31", "test"))
+    assert (moved["leads_in_two_splits"], moved["out_of_window"]) == (1, 1)
+    late = second_look(drawn, as_of=as_of + 8 * cohort.DAY)
+    assert (late["horizon_past_end"], late["horizon_past_newest"], late["closed_leads"]) == (4, 1, 4)
+    assert second_look(drawn, label=1 - label)["wrong_labels"] == len(label)
+    assert second_look(drawn, label=label.where(as_of != "2024-01-04", 0))["wrong_labels"] == 1
+    twice = pd.concat([drawn.snapshots, drawn.snapshots.iloc[:1]], ignore_index=True)
+    assert cohort.check_windows(twice, drawn.windows, HISTORY, DATED, NEWEST)["snapshots_twice"] == 1
+    apart = drawn.windows.assign(end=drawn.windows["end"] + cohort.DAY)
+    assert cohort.check_windows(drawn.snapshots, apart, HISTORY, DATED, NEWEST)["windows_apart"] == 2
+    stranger = second_look(drawn, lead_id=drawn.snapshots["lead_id"].where(as_of != "2024-01-04", "nobody"))
+    assert stranger["out_of_window"] == 1
+
+
+def test_windows_are_half_open_to_the_second_look_too():
+    drawn = cohort.draw(HISTORY, DATED, NEWEST, PARAMS, seed=1)
+    windows = drawn.windows
+    first = HISTORY.loc[HISTORY["lead_id"] == "e", "created_at"].item()
+    assert windows["end"].iloc[0] == windows["start"].iloc[1] == first  # `e` opens the second window
+
+    def shifted(by: pd.Timedelta) -> int:
+        edges = windows.assign(
+            start=windows["start"].where(windows["split"] != "calibrate", first + by),
+            end=windows["end"].where(windows["split"] != "train", first + by),
+        )
+        return cohort.check_windows(drawn.snapshots, edges, HISTORY, DATED, NEWEST)["out_of_window"]
+
+    assert shifted(pd.Timedelta(0)) == 0
+    assert shifted(pd.Timedelta(microseconds=1)) == 1
+
+
+def test_a_fault_of_the_split_stops_the_run_and_is_named():
+    faults = dict.fromkeys(FAULTS, 0) | {"leads_in_two_splits": 1_200, "wrong_labels": 3}
+    with pytest.raises(ProofFailed, match=r"leads in two splits: 1,200; wrong labels: 3"):
+        cohort.refuse_faults(faults)
+
+
+@pytest.mark.parametrize(
+    ("newest", "matured"),
+    [
+        ("2024-03-19T00:00:00", 1),  # exactly the horizon after the look at 03-14: matured
+        ("2024-03-18T23:59:59", 0),
+    ],
+)
+def test_a_snapshot_matures_at_the_very_moment_its_horizon_has_passed(newest, matured):
+    params = PARAMS.model_copy(update={"ages_days": [3]})
+    if matured:
+        drawn = cohort.draw(HISTORY, DATED, pd.Timestamp(newest), params, seed=1)
+        assert "h" in drawn.snapshots["lead_id"].tolist() and drawn.windows["not_matured"].sum() == 0
+    else:
+        # `h` alone did not convert: without it the window lacks an outcome, and is never filled with a guess.
+        with pytest.raises(NotEnoughData, match="the test window holds 1 matured snapshots with 1"):
+            cohort.draw(HISTORY, DATED, pd.Timestamp(newest), params, seed=1)
+
+
+def test_leads_from_before_outcomes_were_recorded_are_set_aside_and_counted():
+    old = leads(("x", "2023-11-01", None, None), ("y", "2023-11-05", None, None))
+    table = pd.concat([old, HISTORY], ignore_index=True).assign(row=range(1, 11))
+    recorded = table["created_at"] >= pd.Timestamp("2024-01-01")
+    drawn = cohort.draw(table, DATED, NEWEST, PARAMS, 1, recorded)
+    alone = cohort.draw(HISTORY, DATED, NEWEST, PARAMS, 1)
+    pd.testing.assert_frame_equal(drawn.snapshots, alone.snapshots)
+    assert drawn.windows["unrecorded"].tolist() == [4, 0, 0]
+    pd.testing.assert_frame_equal(drawn.windows.drop(columns="unrecorded"), alone.windows.drop(columns="unrecorded"))
+    looks = len(cohort.pairs(table, PARAMS.ages_days, NEWEST))
+    counted = ["snapshots", "closed", "not_matured", "embargoed", "unrecorded"]
+    assert drawn.windows[counted].to_numpy().sum() == looks
+    assert cohort.check_windows(drawn.snapshots, drawn.windows, table, DATED, NEWEST) == dict.fromkeys(FAULTS, 0)
 
 
 def test_without_a_time_axis_positions_are_a_seeded_shuffle_of_the_keys():

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline.errors import ContractError
-from pipeline.leads.contract import Resolved, describe, parse, resolve, restore
+from pipeline.leads.contract import Resolved, describe, parse, resolve, restore, without_changing
 
 SMALL: dict[str, Any] = {
     "contract_version": 1,
@@ -111,8 +111,7 @@ def test_all_faults_are_named_at_once() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (changed("columns", "label", to={"role": "ignored"}), "columns label clash"),
-        (changed("columns", "lead_id", to={"role": "ignored"}), "columns lead_id clash"),
+        (changed("columns", "has_phone", to={"role": "ignored"}), "columns has_phone clash"),
         (changed("columns", "size", "known_at", to="unknown"), ""),
     ],
 )
@@ -202,3 +201,22 @@ def test_columns_that_name_the_period_are_those_that_time_explains(
     above = {column for column, share in shares.items() if share > 0.5}
     assert above == set(named.split())
     assert max(share for column, share in shares.items() if column not in above) < next_highest
+
+
+def test_a_feature_said_to_be_fixed_that_the_changes_table_contradicts_is_left_out() -> None:
+    resolved = resolve(parse(SMALL, file="small.yaml"))
+    left, sentences = without_changing(resolved, {"size": 1_200, "deal": 3, "phone": 9, "nobody": 1})
+    assert set(left.features) == set(resolved.features) - {"size"}
+    assert "holds 1,200 changes of it (declare `known_at: over_time`" in left.excluded["size"]
+    assert sentences == [f"column `size` is left out: {left.excluded['size']}"]
+    assert restore(describe(left)) == left
+    assert "size" in resolved.features, "the contract given is not changed"
+    assert without_changing(resolved, {"size": 0, "deal": 3}) == (resolved, [])
+
+
+def test_a_contract_of_nothing_but_contradicted_columns_is_an_error() -> None:
+    content = copy.deepcopy(SMALL)
+    del content["columns"]["phone"]
+    resolved = resolve(parse(content, file="small.yaml"))
+    with pytest.raises(ContractError, match="by the changes table every column"):
+        without_changing(resolved, {"size": 1})

@@ -20,7 +20,7 @@ def said(column: str) -> dict[str, tuple[str, str]]:
 
 def test_a_number_in_words() -> None:
     assert said("employees") == {
-        "held_as": ("employees is held as float64", "employees is not held as float64"),
+        "held_as": ("employees is held as a number (float64)", "employees is not held as float64"),
         "finite": ("employees is finite, and not beyond 3.4e+38", "employees is infinite or beyond 3.4e+38"),
         "whole": ("employees is a whole number", "employees is not a whole number"),
         "min": ("employees is at least 1", "employees is below 1"),
@@ -30,7 +30,7 @@ def test_a_number_in_words() -> None:
 
 def test_a_time_in_words() -> None:
     assert said("converted_at") == {
-        "held_as": ("converted_at is held as datetime64[us]", "converted_at is not held as datetime64[us]"),
+        "held_as": ("converted_at is held as a moment (datetime64[us])", "converted_at is not held as datetime64[us]"),
         "not_before": ("converted_at is not before created_at", "converted_at is before created_at"),
         "not_with": (
             "converted_at is not filled together with lost_at",

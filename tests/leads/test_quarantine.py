@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ValidationFailed
-from pipeline.leads.quarantine import Parted, check_shares, part, unread_leads
+from pipeline.leads.quarantine import Parted, check_shares, kept, part, unread_leads
 from tests.small_history import resolved, tables, text
 
 NONE = {"leads": 0, "activities": 0, "changes": 0}
@@ -38,7 +38,11 @@ def set_aside(result: Parted) -> list[tuple[Any, ...]]:
 def test_nothing_failed_nothing_goes() -> None:
     result = parted()
     assert set_aside(result) == []
-    assert {name: len(table) for name, table in result.kept.items()} == {"leads": 3, "activities": 3, "changes": 2}
+    assert {name: counts["kept"] for name, counts in result.summary.items()} == {
+        "leads": 3,
+        "activities": 3,
+        "changes": 2,
+    }
 
 
 def test_what_belongs_to_a_quarantined_lead_goes_with_it() -> None:
@@ -101,25 +105,42 @@ def test_the_row_is_kept_as_text() -> None:
     }
 
 
-def test_clean_tables_are_in_order() -> None:
+def test_kept_leads_are_in_order() -> None:
     given_ = tables()
     given_["leads"] = given_["leads"].iloc[::-1]
-    kept = part(given_, failed(), refused(), text(), NONE).kept
-    assert kept["leads"]["lead_id"].tolist() == ["L1", "L2", "L3"]
-    assert kept["activities"]["row"].tolist() == [3, 2, 1]
-    assert kept["changes"]["row"].tolist() == [2, 1]
+    assert part(given_, failed(), refused(), text(), NONE).leads["lead_id"].tolist() == ["L1", "L2", "L3"]
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_parts_change_nothing(size: int) -> None:
+    faults = failed(
+        ("leads", 1, "employees is below 1"), ("activities", 1, "kind is missing"), ("activities", 1, "too late")
+    )
+    cut = {
+        name: [table.iloc[at : at + size] for at in range(0, len(table), size)][::-1]
+        for name, table in tables().items()
+    }
+    whole, pieces = (part(given_, faults, refused(), text(), NONE) for given_ in (tables(), cut))
+    pd.testing.assert_frame_equal(whole.leads, pieces.leads)
+    pd.testing.assert_frame_equal(whole.quarantine, pieces.quarantine)
+    assert whole.summary == pieces.summary
+    left = [len(rows) for rows in kept(cut["activities"], pieces.gone["activities"])]
+    assert len(left) == len(cut["activities"]) and sum(left) == 0
+
+
+@settings(deadline=None)
 @given(st.sets(st.integers(1, 3)), st.sets(st.integers(1, 3)), st.sets(st.integers(1, 2)), st.integers(0, 3))
 def test_every_row_is_accounted_for(leads: set[int], activities: set[int], changes: set[int], aside: int) -> None:
     chosen = {"leads": leads, "activities": activities, "changes": changes}
     faults = [(name, row, "why") for name, rows in chosen.items() for row in rows]
     unread = refused(("activities", 9, "torn", "x"))
     result = part(tables(), failed(*faults), unread, text(), NONE | {"changes": aside})
-    assert set(result.kept["activities"]["lead_id"]) <= set(result.kept["leads"]["lead_id"])
+    left = {name: pd.concat(kept(table, result.gone[name])) for name, table in tables().items()}
+    assert set(left["activities"]["lead_id"]) <= set(result.leads["lead_id"])
     for name, counts in result.summary.items():
         assert counts["rows"] == counts["kept"] + counts["quarantined"] + counts["refused"] + counts["set_aside"]
-        assert set(result.kept[name]["row"]).isdisjoint(chosen[name])
+        assert set(left[name]["row"]).isdisjoint(chosen[name])
+        assert len(left[name]) == counts["kept"]
     assert result.summary["activities"]["rows"] == 4
 
 

@@ -186,7 +186,7 @@ def test_plain_numbers_dates_and_codes_are_nobodys(text: str) -> None:
 def test_personal_data_is_looked_for_in_words_that_are_kept_and_not_declared() -> None:
     phone = "+49 30 1234567"
     assert cell("owner", phone) == "column `owner` holds what looks like a phone number"
-    assert tables.type_leads(lead(id=phone, email=phone, phone=phone), contract()).refused.empty
+    assert tables.type_leads(lead(email=phone, phone=phone), contract()).refused.empty
     both = tables.type_leads(lead(country="ada@acme.example", owner=phone), contract()).refused["reason"].item()
     assert both.split("; ") == [
         "column `country` holds what looks like an e-mail address",
@@ -441,6 +441,7 @@ def test_changes_keep_tracked_columns_and_no_value_of_any_other() -> None:
     )
     typed = tables.type_changes(cells, contract())
     assert typed.set_aside == 2
+    assert typed.changed == {"email": 1, "owner": 1}
     unknown, unnamed = "column is not among those whose changes are kept", "column is missing"
     assert typed.refused[["row", "reason"]].to_numpy().tolist() == [
         [4, unknown],
@@ -470,11 +471,58 @@ def test_a_changed_category_that_looks_personal_is_refused() -> None:
         dtype="str",
     )
     typed = tables.type_changes(cells, contract(columns=columns))
-    assert typed.table["row"].tolist() == [3, 4]
+    assert typed.table["row"].tolist() == [3]
     assert typed.refused["reason"].tolist() == [
         "column `new` holds what looks like an e-mail address",
         "column `old` holds what looks like a phone number",
+        "column `new` holds what looks like a phone number",
     ]
+
+
+@pytest.mark.parametrize("key", ["ada@acme.example", "+49 30 1234567", "0171 1234567", "(555) 123-4567"])
+def test_no_row_is_named_by_a_persons_address_or_number(key: str) -> None:
+    reason = (
+        "names rows by what looks like an e-mail address or a phone number (take a key that names nobody, such as "
+        "`key: row_number`)"
+    )
+    assert tables.type_leads(lead(id=key), contract()).refused["reason"].item() == f"column `id` {reason}"
+    moments = {"at": ["2024-01-01"], "seen": ["2024-01-01"]}
+    activity = pd.DataFrame({"who": [key], "what": ["call"], **moments}, dtype="str")
+    assert tables.type_activities(activity, contract()).refused["reason"].item() == f"column `who` {reason}"
+    change = pd.DataFrame({"who": [key], "field": ["size"], **moments, "old": ["1"], "new": ["2"]}, dtype="str")
+    assert tables.type_changes(change, contract()).refused["reason"].item() == f"column `who` {reason}"
+
+
+@pytest.mark.parametrize("key", ["0049301234", "00493012345678", "L-0171-1234567", "555-123-4567", "2024/00012", "A@1"])
+def test_other_keys_are_taken_as_they_are(key: str) -> None:
+    assert tables.type_leads(lead(id=key), contract()).refused.empty
+
+
+@pytest.mark.parametrize("text", ["+4917112345678", "004917112345678", "01711234567", " +12345678 "])
+def test_a_number_written_like_a_phone_number_is_one(text: str) -> None:
+    cells = pd.DataFrame([GOOD | {"rate": text}] + [GOOD | {"rate": str(i)} for i in range(9)], dtype="str")
+    reason = "column `rate` holds what looks like a phone number"
+    assert tables.type_leads(cells, contract()).refused["reason"].tolist() == [reason]
+
+
+@pytest.mark.parametrize(
+    "others", [["+5", "+17", "-3"], ["0000000017", "0000450000", "0123456789"]], ids=["signed", "padded"]
+)
+def test_a_column_written_with_signs_or_zeros_holds_numbers(others: list[str]) -> None:
+    text = "+12345678" if others[0].startswith("+") else "0012345678"
+    cells = pd.DataFrame([GOOD | {"rate": rate} for rate in [text, *others]], dtype="str")
+    assert tables.type_leads(cells, contract()).refused.empty
+
+
+def test_personal_cells_are_handed_on_to_be_looked_for_elsewhere() -> None:
+    told = tables.type_leads(lead(size="not a number"), contract()).personal
+    assert told is not None
+    assert told.to_dict("list") == {"email": ["ada@acme.example"], "phone": ["+49301234"]}
+    change = {"who": "a", "field": ["email", "size"], "seen": "2024-01-01", "old": ["a@b.example", "1"]}
+    cells = pd.DataFrame(change | {"new": ["c@d.example", "2"]}, dtype="str")
+    told = tables.type_changes(cells, contract()).personal
+    assert told is not None
+    assert told.to_dict("list") == {"email": ["a@b.example", "c@d.example"]}
 
 
 # Columns
@@ -551,3 +599,19 @@ def test_any_text_is_kept_or_refused_and_inputs_stay_as_they_were(records: list[
 def test_numbers_survive_as_text(values: list[float]) -> None:
     cells = pd.concat([lead(rate=repr(value)) for value in values]).set_axis(range(len(values)))
     assert tables.type_leads(cells, contract()).table["rate"].tolist() == values
+
+
+def test_of_changes_set_aside_only_those_from_one_value_to_another_are_counted_as_such() -> None:
+    cells = pd.DataFrame(
+        {
+            "who": "a",
+            "field": "owner",
+            "seen": "2024-01-01",
+            "old": ["", "x", "x", "y"],  # entered for the first time, saved again, changed, emptied
+            "new": ["x", "x", "y", ""],
+        },
+        index=range(1, 5),
+        dtype="str",
+    )
+    typed = tables.type_changes(cells, contract())
+    assert (typed.set_aside, typed.changed) == (4, {"owner": 2})

@@ -9,11 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ArtefactError
-from pipeline.params import Register
+from pipeline.params import Drift, Register
 from pipeline.scoring import gate
+from pipeline.scoring.metrics import RANDOM_SPLIT
 from tests.fake_results import scores
 
-LIMITS = Register(max_calibration_error=0.03, confidence=0.95, bootstrap_samples=200, min_test_conversions=50)
+#: The gate weighs no drift.
+DRIFT = Drift(
+    psi=0.2, bins=10, missing=0.05, category=0.01, volume=1.5, volume_months=6, conversion=1.25, false_alarm=0.001
+)
+LIMITS = Register(
+    max_calibration_error=0.03, confidence=0.95, bootstrap_samples=200, min_test_conversions=50, drift=DRIFT
+)
 SOUND = {
     "metrics": {"calibration_error": 0.02},
     "time_proof": {"pairs": 50, "differences": 0, "passed": True},
@@ -185,3 +192,11 @@ def test_a_candidate_noise_worse_than_a_rival_rarely_passes():
         noisy = np.clip(rivals["one_feature"] + rng.normal(0, 0.02, len(own)), 0.01, 0.99)
         accepted += decide((own.assign(probability=noisy), rivals)).passed
     assert accepted == 0
+
+
+def test_cautions_are_said_only_where_there_is_reason():
+    assert gate.cautions(split="time", overruled=[], undecided=[]) == []
+    split, overruled, undecided = gate.cautions(split="random", overruled=["duration", "tags"], undecided=["a", "b"])
+    assert split == RANDOM_SPLIT
+    assert overruled.startswith("LEAKS IN THE MODEL: the contract overrules the verdict leak on duration, tags.")
+    assert undecided.startswith("2 columns are left out undecided") and undecided.endswith(": a, b.")

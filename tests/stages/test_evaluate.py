@@ -88,6 +88,19 @@ def test_reliability_and_lift_cover_every_row(run):
     assert lift.loc[0.2, "lift"] == pytest.approx(run["metrics"]["lift_20"])
 
 
+def test_every_leak_has_its_price_and_the_model_none_of_them(run):
+    price = run["leak_price"].set_index("column")
+    leaks = {"deal_value_eur", "closing_discount_pct", "contract_owner", "loss_reason", "days_to_close"}
+    assert set(price.index[price["verdict"] == "leak"]) == leaks
+    assert price.index[-1] == "(all leaks)"
+    assert not price["in_model"].any()
+    assert (price["auc_gain"] > 0.05).all()
+    assert price.loc["(all leaks)", "auc_with"] > 0.99
+    assert price["auc_without"].nunique() == 1
+    assert abs(price["auc_without"].iloc[0] - run["metrics"]["auc"]) < 0.03
+    assert (run["metrics"]["leaks_overruled"], run["metrics"]["warning"]) == (0, "")
+
+
 def test_slices_are_values_of_categorical_features_with_enough_rows(run, demo_run):
     spec = json.loads((demo_run / "data" / "featurize" / "features.json").read_text())
     categories = {feature["name"] for feature in feature_list(spec) if feature["type"] == "category"}
@@ -97,7 +110,7 @@ def test_slices_are_values_of_categorical_features_with_enough_rows(run, demo_ru
 
 
 def test_keys_name_their_rows(run):
-    for name in ("intervals", "rivals", "reliability", "lift"):
+    for name in ("intervals", "rivals", "reliability", "lift", "leak_price"):
         assert not run[name].duplicated(list(catalogue[f"evaluate/{name}.csv"].key)).any()
     assert not run["slices"].duplicated(["feature", "value"]).any()
 
@@ -121,3 +134,14 @@ def test_equal_features_pass_with_gaps_in_the_same_places():
 def test_a_scorer_that_builds_other_features_is_refused(built, words):
     with pytest.raises(ArtefactError, match=words):
         check_features(built, STORED)
+
+
+def test_the_optimism_gap_is_a_figure_of_the_run(run):
+    figures = run["metrics"]
+    assert figures["optimism_gap"] == pytest.approx(figures["random_split_auc"] - figures["auc"])
+    assert figures["optimism_gap_low"] < figures["optimism_gap"] < figures["optimism_gap_high"]
+    assert figures["optimism_gap_log_loss"] == pytest.approx(figures["random_split_skill"] - figures["skill"])
+    base = figures["base_rate"]
+    nothing = -(base * np.log(base) + (1 - base) * np.log(1 - base))
+    assert figures["skill"] == pytest.approx(1 - figures["log_loss"] / nothing)
+    assert abs(figures["optimism_gap"]) < 0.15

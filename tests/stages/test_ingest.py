@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -197,3 +198,21 @@ def test_two_runs_write_the_same_bytes(demo_log: Workspace, tmp_path: Path, proj
     again = workspace_at(tmp_path, project_root, "demo", dirty_share=0.1)
     execute(again)
     assert files.read_json(again.path("ingest/manifest.json")) == files.read_json(demo_log.path("ingest/manifest.json"))
+
+
+def test_a_column_that_changes_though_said_to_be_fixed_stays_out_of_the_model(
+    mine: Workspace, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("leads.ingest"), "handlers", [caplog.handler])
+    content = json.loads(json.dumps(CONTRACT))
+    content["source"]["changes"] = {"path": "changes.csv"}
+    content["changes"] = {"lead": "id", "column": "field", "recorded_at": "at", "old_value": "old", "new_value": "new"}
+    mine.contract("mine").write_text(yaml.safe_dump(content), encoding="utf-8")
+    lines = ["id,field,at,old,new", "L1,size,2024-01-05,,5", "L1,size,2024-01-06,5,6", "L5,size,2024-01-07,8,9"]
+    (mine.raw / "changes.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    execute(mine)
+    resolved = restore(files.read_json(mine.path("ingest/contract.json")))
+    assert "size" not in resolved.features and "has_work_email" not in resolved.excluded
+    assert "the changes table holds 2 changes of it" in resolved.excluded["size"]
+    assert provenance(mine)["source"]["changes"]["set_aside"] == 3
+    assert "column `size` is left out: declared known at creation" in caplog.text

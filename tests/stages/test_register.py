@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from pipeline import params as params_module
@@ -53,6 +54,75 @@ def test_a_refusal_is_recorded_and_no_error(run, tmp_path):
     store = open_store(tmp_path)
     assert registry.versions(store, "demo") == []
     assert store.client.get_run(registration["run_id"]).data.tags["gate"] == "refused"
+
+
+def test_a_history_is_compared_with_the_accepted_one_and_only_warned_of(run, tmp_path):
+    decision, _ = run()
+    assert decision["drift"] == {"since_version": None, "comparisons": 0, "warnings": 0}
+    assert decision["warnings"] == []
+    assert drift_table(tmp_path).empty
+    same, _ = run(weight=2.0)
+    assert same["drift"]["since_version"] == 1
+    assert same["drift"]["warnings"] == 0 < same["drift"]["comparisons"]
+    # Version 2 is the newest: the next history is compared with its.
+    decision, registration = run(weight=3.0, employees=500.0)
+    assert decision["passed"] and registration["version"] == 3
+    assert decision["drift"]["since_version"] == 2
+    (warning,) = decision["warnings"]
+    assert warning.startswith("Drift since version 2: `employees` is distributed otherwise among ")
+    table = drift_table(tmp_path)
+    assert table.loc[table["warning"] != "", ["what", "column"]].values.tolist() == [["distribution", "employees"]]
+    tags = open_store(tmp_path).client.get_run(registration["run_id"]).data.tags
+    assert tags["drift_warnings"] == "1"
+    assert warning in tags["mlflow.note.content"]
+    # Judged again, it is compared with the same history, not with itself.
+    again, _ = run(weight=3.0, employees=500.0)
+    assert again == decision
+
+
+def drift_table(tmp_path):
+    return pd.read_csv(tmp_path / "data" / "register" / "drift.csv", keep_default_na=False)
+
+
+def test_an_overruled_leak_an_undecided_column_and_a_random_split_are_said_loudly(tmp_path, project_root, caplog):
+    workspace = fake_results.write(tmp_path, project_root)
+    fake_results.new_store(workspace)
+    leaks = pd.read_csv(workspace.path("validate/leaks.csv"), keep_default_na=False)
+    leaks.loc[leaks["column"] == "employees", "verdict"] = "leak"
+    workspace.path("validate/leaks.csv").write_text(leaks.to_csv(index=False))
+    described = json.loads(workspace.path("ingest/contract.json").read_text())
+    described["contract"]["columns"]["deal_value"]["known_at"] = "unknown"
+    workspace.path("ingest/contract.json").write_text(json.dumps(described))
+    figures = json.loads(workspace.path("evaluate/metrics.json").read_text()) | {"split": "random"}
+    workspace.path("evaluate/metrics.json").write_text(json.dumps(figures))
+    for stage in ("ingest", "validate", "evaluate"):
+        fake_results.sign(workspace, stage)
+    Stage("register", workspace, params_module.load(workspace.params)).execute(register.run)
+    decision = json.loads(workspace.path("register/decision.json").read_text())
+    split, overruled, undecided = decision["warnings"]
+    assert "at RANDOM" in split
+    assert overruled.startswith("LEAKS IN THE MODEL: the contract overrules the verdict leak on employees.")
+    assert undecided.startswith("1 column is left out undecided") and undecided.endswith("known: deal_value.")
+    assert {record.message for record in caplog.records if record.levelname == "WARNING"} >= set(decision["warnings"])
+    tags = registry.find(open_store(tmp_path), "demo", 1).tags
+    assert (tags["leaks_overruled"], tags["undecided_columns"], tags["split"]) == ("employees", "1", "random")
+
+
+def test_a_leak_that_the_contract_does_not_overrule_is_refused_as_an_input(tmp_path, project_root):
+    workspace = fake_results.write(tmp_path, project_root)
+    fake_results.new_store(workspace)
+    leaks = pd.read_csv(workspace.path("validate/leaks.csv"), keep_default_na=False)
+    leaks.loc[leaks["column"] == "employees", ["verdict", "in_model"]] = ["leak", False]
+    workspace.path("validate/leaks.csv").write_text(leaks.to_csv(index=False))
+    # Something else must be left to learn from.
+    described = json.loads(workspace.path("ingest/contract.json").read_text())
+    described["features"]["region"] = ["Region", "fit"]
+    workspace.path("ingest/contract.json").write_text(json.dumps(described))
+    for stage in ("ingest", "validate"):
+        fake_results.sign(workspace, stage)
+    Stage("register", workspace, params_module.load(workspace.params)).execute(register.run)
+    decision = json.loads(workspace.path("register/decision.json").read_text())
+    assert [check["name"] for check in decision["checks"] if not check["passed"]] == ["excluded_columns"]
 
 
 def test_a_second_run_makes_no_second_run_or_version(run, tmp_path):

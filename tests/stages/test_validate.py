@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline import params as params_module
-from pipeline.adapters import files
+from pipeline.adapters import expectations, files
 from pipeline.adapters.stage import Stage
 from pipeline.errors import ArtefactError, ValidationFailed
 from pipeline.leads import demo
@@ -24,6 +25,10 @@ from tests.workspaces import run_stages, small_workspace
 
 NO_REFUSALS = pd.DataFrame({"table": [], "row": [], "reason": [], "raw": []}).astype(
     {"table": "str", "row": "int64", "reason": "str", "raw": "str"}
+)
+
+NO_MOMENTS = pd.DataFrame({"lead_id": [], "column": [], "recorded_at": []}).astype(
+    {"lead_id": "str", "column": "str", "recorded_at": "datetime64[us]"}
 )
 
 
@@ -51,6 +56,7 @@ def ingest(
             unread = int((refused["table"] == name).sum())
             source[name] = {"rows": len(table) + unread, "refused": unread, "set_aside": 0, "sha256": None}
         source["leads"]["rows"] += missing
+        stage.save_table("ingest/moments.parquet", NO_MOMENTS)
         stage.save_table("ingest/refused.parquet", refused)
         stage.save_json("ingest/contract.json", describe(resolved()))
         stage.save_json(
@@ -189,6 +195,18 @@ def shown(workspace: Workspace, outs: Iterable[str]) -> dict[str, str]:
     return texts
 
 
+def test_parts_change_no_byte(demo_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """validate and featurize, in many small parts, write what they wrote in one."""
+    workspace = Workspace(tmp_path / "work")
+    shutil.copytree(demo_run, workspace.root, ignore=shutil.ignore_patterns("mlruns", "tune", "train", "calibrate"))
+    before = {name: files.read_json(workspace.path(f"{name}/manifest.json")) for name in ("validate", "featurize")}
+    monkeypatch.setattr(files, "PART_ROWS", 9_000)
+    monkeypatch.setattr(expectations, "CHUNK", 4_000)
+    run_stages(workspace, ("validate", "featurize"))
+    for name, manifest in before.items():
+        assert files.read_json(workspace.path(f"{name}/manifest.json")) == manifest
+
+
 def test_no_value_is_logged(tmp_path: Path, params: Params, caplog: pytest.LogCaptureFixture) -> None:
     secret = "zoe@secret.example"
     history = with_cell("leads", 1, "industry", secret)
@@ -202,10 +220,25 @@ def test_no_value_is_logged(tmp_path: Path, params: Params, caplog: pytest.LogCa
     assert open_to_all and not any(secret in path.read_text(encoding="utf-8") for path in open_to_all)
 
 
-def test_a_feature_filled_only_with_the_outcome_is_named(
+def test_a_leak_that_the_contract_calls_known_at_creation_stays_out_and_is_named(
     tmp_path: Path, params: Params, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run(ingest(tmp_path, params, tables()), params)
-    assert "filled only with the outcome: employees" in caplog.text
-    leaks = pd.read_csv(tmp_path / "data" / "validate" / "leaks.csv").set_index("column")
-    assert leaks.loc["employees", "evidence"] == "filled only when the outcome is known"
+    """Ninety leads; revenue is filled in when one converts."""
+    history = tables()
+    leads = pd.concat([history["leads"]] * 30, ignore_index=True)
+    leads["row"] = range(1, len(leads) + 1)
+    leads["lead_id"] = [f"L{row}" for row in leads["row"]]
+    leads["tax_id"] = leads["lead_id"]
+    leads["revenue"] = leads["revenue"].where(leads["converted_at"].notna())
+    workspace = ingest(tmp_path, params, history | {"leads": leads})
+    with caplog.at_level("INFO"):
+        run(workspace, params)
+    leaks = pd.read_csv(workspace.path("validate/leaks.csv")).set_index("column")
+    assert (leaks.loc["revenue", "verdict"], leaks.loc["revenue", "in_model"]) == ("leak", False)
+    evidence = pd.read_csv(workspace.path("validate/leak_evidence.csv"))
+    assert "filled for 100.0% of leads that converted and for 0.0%" in " ".join(
+        evidence.loc[evidence["column"] == "revenue", "sentence"]
+    )
+    assert "leak; not in the model: " in caplog.text and "revenue" in caplog.text
+    page = (workspace.path("validate/docs") / "leaks.html").read_text(encoding="utf-8")
+    assert "revenue: leak, not in the model" in page

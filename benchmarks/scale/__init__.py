@@ -1,0 +1,1 @@
+"""How time and memory of `ingest`, `validate` and `featurize` grow with the history."""

@@ -1,0 +1,256 @@
+"""A contract proposed for tables that nobody has described yet: every guess with its reason, none in silence.
+
+Names and content lead to a draft; the draft types the table as `ingest` would; the leak detector judges what came out.
+What stays open is listed for a person, and a column about which nobody can say when it becomes known stays out of the
+model until somebody does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.leads import leakage
+from pipeline.leads import tables as typing_
+from pipeline.leads.contract import CONVERTED_AT, CREATED_AT, LEAD_KEY, LOST_AT, ROW, Resolved, parse, resolve
+from pipeline.leads.proposal_columns import describe_columns, left_out
+from pipeline.leads.proposal_draft import Column, Draft, Table, Wishes, as_contract, listed, look_at
+from pipeline.leads.proposal_history import find_activities, find_changes
+from pipeline.leads.proposal_lead import find_created, find_key, find_personal, find_time, references
+from pipeline.leads.proposal_outcome import find_horizon, find_outcome, newest_moment
+from pipeline.params import Params
+
+#: A column names the period rather than the lead where its place in time explains more than this share of what varies
+#: in it, over so many blocks of so many rows; no outcome is looked at.
+PERIOD_SHARE = 0.5
+PERIOD_BLOCKS = 30
+PERIOD_ROWS = 1_500
+
+#: Of the rows that may be refused, the part that a proposal uses up at most.
+REFUSED_PART = 0.5
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A contract and what must be said about it.
+
+    `content`: the contract as plain data. `comments`: path of a key -> lines to write above it (path ending in "") or
+    beside it. `columns`: column, role, type, known_at, note; one row per column of the leads table. `decisions`: what a
+    person must still decide, whole sentences. `suspects`: column, verdict, evidence; leaks first.
+    """
+
+    content: dict[str, Any]
+    comments: dict[tuple[str, ...], str]
+    columns: pd.DataFrame
+    decisions: list[str]
+    suspects: pd.DataFrame
+
+
+def propose(name: str, tables: dict[str, Table], wishes: Wishes, params: Params) -> Proposal:
+    """Propose a contract.
+
+    Args:
+        name: the contract's name.
+        tables: `leads`, and `activities` and `changes` where there are any.
+        wishes: what the user has decided.
+        params: limits of the leak detector, horizons and ages, and the share of rows that may be refused.
+
+    Raises:
+        ParamsError: a wish names a column or value that the file does not have.
+        ContractError: nothing looks like an outcome, a table does not refer to the leads, or no column may enter the
+            model.
+    """
+    draft = Draft(name, tables, params, {one.name: Column(one) for one in look_at(tables["leads"])})
+    draft.referred = references(draft)
+    find_key(draft)
+    find_personal(draft)
+    created = find_created(draft, wishes)
+    find_outcome(draft, wishes, created)
+    find_time(draft, created)
+    find_changes(draft)
+    find_activities(draft)
+    describe_columns(draft)
+    typed = _typed(draft)
+    find_horizon(draft, wishes, typed)
+    suspects = _judge(draft, typed)
+    _mark_periods(draft, typed)
+    return _finish(draft, suspects)
+
+
+def _resolved(draft: Draft) -> Resolved:
+    return resolve(parse(as_contract(draft), file=f"{draft.name}.yaml"))
+
+
+def _typed(draft: Draft) -> pd.DataFrame:
+    """Leads as `ingest` will type them; columns for which too many rows would be refused are given up first."""
+    decimal = draft.tables["leads"].source.get("decimal", ".")
+    limit = REFUSED_PART * draft.params.validate_.max_refused_share * len(draft.cells)
+    while True:
+        typed = typing_.type_leads(draft.cells, _resolved(draft), decimal=decimal)
+        if len(typed.refused) <= limit:
+            return typed.table
+        reasons = typed.refused["reason"].str.split("; ").explode()
+        named = {name: reasons.str.contains(f"`{name}`", regex=False) for name in draft.columns}
+        worst = max((name for name in draft.columns if _may_go(draft, name)), key=lambda name: named[name].sum())
+        if not named[worst].any():
+            return typed.table
+        looks = reasons[named[worst]].str.contains("looks like", regex=False).mean()
+        _give_up(draft, draft.columns[worst], int(named[worst].sum()), is_personal=looks > 0.5)
+
+
+def _may_go(draft: Draft, name: str) -> bool:
+    """Whether the contract can do with a column as plain text."""
+    used = {draft.key, draft.time.get("column"), *draft.time.get("calendar", {}).values(), *_outcome_columns(draft)}
+    return name not in used and draft.columns[name].keys["role"] != "personal"
+
+
+def _outcome_columns(draft: Draft) -> list[str]:
+    keys = ("column", "converted_at", "lost_at", "closed_at")
+    return [draft.outcome[key] for key in keys if key in draft.outcome]
+
+
+def _give_up(draft: Draft, column: Column, rows: int, *, is_personal: bool) -> None:
+    """A column whose cells would refuse too many rows: personal where they are that, else plain text."""
+    name = column.profile.name
+    column.keys = {key: column.keys[key] for key in ("missing",) if key in column.keys}
+    column.remarks = {key: column.remarks[key] for key in ("", "missing") if key in column.remarks}
+    if is_personal or column.profile.kind == "text":
+        column.set("role", "personal", f"guess: {rows:,} rows hold what looks personal; read at ingest, never stored")
+        column.note = "personal: by content"
+        draft.decisions.append(
+            f"`{name}` looks personal in {rows:,} rows: it is proposed as personal. Check that it is."
+        )
+    else:
+        left_out(column, f"{rows:,} rows hold what its type cannot")
+        draft.decisions.append(f"`{name}` is left out: {rows:,} rows hold what its type cannot.")
+    draft.tracked = [one for one in draft.tracked if one != name]
+
+
+def _judge(draft: Draft, typed: pd.DataFrame) -> pd.DataFrame:
+    """Let the leak detector judge the columns and write down what it says: column, verdict, evidence of the accused."""
+    resolved = _resolved(draft)
+    changes, changed = _typed_changes(draft, resolved, typed)
+    newest = newest_moment(draft, typed) if draft.outcome["kind"] == "dates" else None
+    found = leakage.judge(typed, changes, resolved, draft.params.validate_.leaks, newest, changed)
+    verdicts = found.verdicts
+    told = [name for name in draft.tracked if not draft.tables["changes"].complete]
+    mine = [name for name in verdicts["column"] if draft.columns[name].keys["role"] not in ("ignored", "outcome")]
+    accused = verdicts[
+        (verdicts["verdict"] != leakage.CLEAR) & verdicts["column"].isin(mine) & ~verdicts["column"].isin(told)
+    ]
+    for name, verdict, evidence in zip(accused["column"], accused["verdict"], accused["evidence"], strict=True):
+        column = draft.columns[name]
+        if verdict == leakage.LEAK:
+            column.set("known_at", "outcome", "guess: the leak detector convicts it, see `reason`")
+            column.set("reason", evidence)
+            column.note = "LEAK"
+        elif name in draft.tracked:
+            column.say(f"A suspect of a leak: {evidence}. It stays in, since its changes say what was known when.")
+            column.note = "suspect, but its changes say what was known when"
+        elif column.keys["known_at"] != "outcome":
+            column.set("known_at", "unknown", "undecided: known at creation, or filled in later?")
+            column.say(f"A suspect of a leak: {evidence}.")
+            column.note = "suspect of a leak"
+            column.suspect = True
+    order = accused["verdict"].map({leakage.LEAK: 0, leakage.SUSPECT: 1}).sort_values(kind="stable").index
+    return accused.loc[order, ["column", "verdict", "evidence"]].reset_index(drop=True)
+
+
+def _typed_changes(draft: Draft, resolved: Resolved, leads: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Changes of the leads looked at, and how often a column was changed when the outcome was known."""
+    table = draft.tables.get("changes")
+    if table is None or resolved.contract.changes is None:
+        return typing_.empty("changes").table, None
+    changes = typing_.type_changes(table.cells, resolved, decimal=table.source.get("decimal", ".")).table
+    changes = changes[changes[LEAD_KEY].isin(leads[LEAD_KEY])].sort_values([LEAD_KEY, "recorded_at", ROW])
+    if draft.outcome["kind"] != "dates":
+        return changes, None
+    closed = leads.set_index(LEAD_KEY)[[CONVERTED_AT, LOST_AT]].min(axis=1)
+    closed = closed[~closed.index.duplicated()]
+    after = changes["recorded_at"] >= changes[LEAD_KEY].map(closed)
+    counted = pd.DataFrame({"column": changes["column"], "after": after.astype("int64")})
+    grouped = counted.groupby("column")["after"].agg(["size", "sum"]).reset_index()
+    return changes, grouped.set_axis(["column", "changes", "after_outcome"], axis=1)
+
+
+def _mark_periods(draft: Draft, typed: pd.DataFrame) -> None:
+    """Columns that say when rather than who are left out: they learn which months were good."""
+    kind = draft.time["kind"]
+    if kind == "none" or len(typed) < PERIOD_ROWS:
+        return
+    order = np.argsort(typed[CREATED_AT if kind == "column" else ROW].to_numpy(), kind="stable")
+    block = np.empty(len(order), dtype="int64")
+    block[order] = np.arange(len(order)) * PERIOD_BLOCKS // len(order)
+    names = _resolved(draft).names
+    periods = []
+    for name, column in draft.columns.items():
+        if column.keys.get("role") != "feature" or not (column.keys["known_at"] == "creation" or column.suspect):
+            continue
+        share = explained(typed[names[name]], block)
+        if share > PERIOD_SHARE:
+            for key in ("known_at", "criterion", "group"):
+                column.keys.pop(key)
+                column.remarks.pop(key, None)
+            column.set("role", "ignored", f"guess: its place in time explains {share:.0%} of what varies in it")
+            column.set("reason", "names the period, not the lead")
+            column.note = "names the period, not the lead"
+            periods.append(f"`{name}` ({share:.0%})")
+    if periods:
+        draft.decisions.append(
+            f"{', '.join(periods)}: left out, since their place in time explains so much of what varies in them that "
+            "they tell when, not who. Make one a feature if it will keep its meaning."
+        )
+
+
+def explained(values: pd.Series, block: np.ndarray) -> float:
+    """Share of a column's variation that the block of time explains, in [0, 1].
+
+    Numbers: eta squared of their ranks. Words: Gini impurity, a missing one counting as a word of its own.
+
+    Args:
+        values: float64 or str.
+        block: int array of shape (n,), the block each row lies in.
+    """
+    if values.dtype.kind == "f":
+        given = values.notna().to_numpy()
+        if given.sum() < 2:
+            return 0.0
+        ranks = pd.Series(values[given].rank().to_numpy())
+        total = float(((ranks - ranks.mean()) ** 2).sum())
+        means = ranks.groupby(block[given]).transform("mean")
+        return float(((means - ranks.mean()) ** 2).sum() / total) if total else 0.0
+    table = pd.crosstab(block, values.fillna("").to_numpy()).to_numpy(dtype="float64")
+    rows = table.sum(axis=1)
+    whole = 1 - ((table.sum(axis=0) / table.sum()) ** 2).sum()
+    within = (rows / rows.sum() * (1 - ((table / rows[:, None]) ** 2).sum(axis=1))).sum()
+    return float(1 - within / whole) if whole else 0.0
+
+
+def _finish(draft: Draft, suspects: pd.DataFrame) -> Proposal:
+    remarks = {
+        ("columns", name, key): remark
+        for name, column in draft.columns.items()
+        for key, remark in column.remarks.items()
+    }
+    decisions = list(draft.decisions)
+    if undecided := _resolved(draft).undecided:
+        decisions.append(
+            f"when do these become known: {listed(undecided)}? They stay out of the model until `known_at` says "
+            "`creation` or `outcome`."
+        )
+    rows = []
+    for name, column in draft.columns.items():
+        role = column.keys["role"]
+        type_ = "" if role in ("personal", "identifier") else column.keys["type"]
+        known_at = column.keys.get("known_at", "") if role in ("feature", "outcome") else ""
+        rows.append([name, role, type_, known_at, column.note])
+    return Proposal(
+        content=as_contract(draft),
+        comments=draft.comments | remarks,
+        columns=pd.DataFrame(rows, columns=["column", "role", "type", "known_at", "note"]),
+        decisions=decisions,
+        suspects=suspects,
+    )
