@@ -55,6 +55,7 @@ class Personal(Section):
 
     few_rows: Annotated[int, Field(ge=2)]
     common_share: Share
+    shared_share: Share
     odd_share: Share
 
 

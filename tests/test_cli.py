@@ -16,6 +16,7 @@ from pipeline import cli, process
 from pipeline.adapters import demo_files
 from pipeline.params import load
 from pipeline.scorer import ScorerError
+from tests import lead_files
 from tests.workspaces import small_workspace
 
 RUNNER = CliRunner()
@@ -317,7 +318,9 @@ def test_outside_a_project_the_code_s_own_project_is_used_or_an_error_says_what_
     assert done.returncode == 2 and "key is missing" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["score", "approve", "models", "check", "drift", "sync", "summary", "demo", "ui"])
+@pytest.mark.parametrize(
+    "command", [command.callback.__name__.replace("_", "-") for command in cli.app.registered_commands]
+)
 def test_every_command_has_help_with_an_example(command):
     shown = RUNNER.invoke(cli.app, [command, "--help"])
     assert shown.exit_code == 0 and f"Example: leads {command}" in shown.output
@@ -327,6 +330,43 @@ def test_demo_files_are_what_ingest_reads(raw, demo_run):
     provenance = json.loads((demo_run / "data/ingest/provenance.json").read_text())["source"]
     for table, counts in provenance.items():
         assert len(pd.read_csv(raw / f"{table}.csv", dtype=str)) == counts["rows"]
+
+
+def test_init_and_use_from_a_file_to_a_contract_in_use(project_root, tmp_path, monkeypatch):
+    workspace = small_workspace(project_root, tmp_path / "fresh")
+    (tmp_path / "crm.csv").write_bytes(lead_files.pipeline_report().content)
+    monkeypatch.chdir(workspace.root)
+    proposed = RUNNER.invoke(cli.app, ["init", "../crm.csv"])
+    assert proposed.exit_code == 0, proposed.output
+    assert "leads use crm" in proposed.output and "Outcome   status = Won" in proposed.output
+    assert "1,200 rows" in proposed.stderr
+    used = RUNNER.invoke(cli.app, ["use", "crm"])
+    assert used.exit_code == 0 and load(workspace.params).run.contract == "crm"
+    assert "nothing was changed" in RUNNER.invoke(cli.app, ["use", "crm"]).output
+    assert RUNNER.invoke(cli.app, ["check"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("init", "nothing.csv"), 4, "no such file"),
+        (("init", "leads.csv", "--outcome", "nothing"), 2, "no such column"),
+        (("init", "leads.csv", "--name", "demo"), 2, "--force"),
+        (("init", "words.csv"), 3, "--outcome"),
+        (("use", "nothing"), 3, "no such contract"),
+    ],
+)
+def test_init_and_use_say_what_is_wrong(project_root, tmp_path, monkeypatch, capsys, arguments, code, said):
+    workspace = small_workspace(project_root, tmp_path / "fresh")
+    (workspace.root / "leads.csv").write_bytes(lead_files.pipeline_report().content)
+    (workspace.root / "words.csv").write_text("a,b\nred,blue\ngreen,red\nblue,green\n")
+    monkeypatch.chdir(workspace.root)
+    monkeypatch.setattr(sys, "argv", ["leads", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == code
+    error = capsys.readouterr().err
+    assert said in error and "Traceback" not in error
 
 
 def test_a_run_that_is_not_finished_is_a_clear_error(project_root, tmp_path, monkeypatch, capsys):

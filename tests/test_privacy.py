@@ -228,7 +228,7 @@ def run(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
             if (table_, column) == (name, "lead_id") and kind == "name"
         ]
         given = table.drop(index=named)
-        given.head(400 if name == "leads" else len(given)).to_csv(root / f"incoming/{name}.csv", index=False)
+        given.tail(400 if name == "leads" else len(given)).to_csv(root / f"incoming/{name}.csv", index=False)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     said = []

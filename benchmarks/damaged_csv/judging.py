@@ -116,7 +116,7 @@ class Judge:
 
     def __init__(self, seed: int, params: Params, folder: Path, check: Check | None = None) -> None:
         self.seed, self.params, self.folder, self.check = seed, params, folder, check or by_flags
-        self._truths: dict[int, History] = {}
+        self._truths: dict[tuple[int, str], History] = {}
 
     def judge(self, number: int) -> Verdict:
         one = case(self.seed, number)
@@ -124,7 +124,7 @@ class Judge:
         mild = damaged.sound and damaged.damaged < 0.01 * len(one.truth.rows)
         verdict = Verdict(number, one.table, damaged.kinds, mild, ACCEPTED, untouched=len(damaged.untouched))
         try:
-            history = self._history(one, one.whole | {one.table: damaged.content})
+            history = self._history(one, damaged.content)
         except LeadScoringError as error:
             faults = [] if not mild else [f"is refused, though under 1 % of its rows are damaged: {error}"]
             if not str(error).strip().endswith("."):
@@ -136,17 +136,21 @@ class Judge:
             return replace(verdict, outcome=CRASHED, message=message, faults=("ends in a traceback",))
         return _compared(verdict, one, history, self._truth(one).kept[one.table])
 
-    def _history(self, one: Case, content: dict[str, bytes]) -> History:
-        resolved = resolve(parse(contract(one.style), file="damaged.yaml"))
-        return _history(content, resolved, self.params, self.folder, self.check)
+    def _history(self, one: Case, content: bytes) -> History:
+        """A damaged table of leads alone; one of activities with its sound leads."""
+        described = contract(one.style, activities=one.table == "activities")
+        resolved = resolve(parse(described, file="damaged.yaml"))
+        files = {"leads": one.whole["leads"], one.table: content}
+        return _history(files, resolved, self.params, self.folder, self.check)
 
     def _truth(self, one: Case) -> History:
         """What comes out of the same history without any damage; nothing of it may be set aside."""
-        shared = one.number // SHARED
+        shared = (one.number // SHARED, one.table)
         if shared not in self._truths:
-            history = self._history(one, one.whole)
+            history = self._history(one, one.whole[one.table])
             assert history.aside.empty, f"file {one.number}: the sound history is not: {history.aside['raw'].iloc[0]}"
-            self._truths = {shared: history}
+            self._truths = {key: made for key, made in self._truths.items() if key[0] == shared[0]}
+            self._truths[shared] = history
         return self._truths[shared]
 
 

@@ -145,11 +145,11 @@ def _text(rng: np.random.Generator) -> str:
     return text if rng.random() < 0.2 else text.rstrip(" ,;")
 
 
-def contract(written: Style) -> dict[str, Any]:
-    """The contract that describes these tables, as plain data."""
+def contract(written: Style, *, activities: bool) -> dict[str, Any]:
+    """The contract that describes these tables, as plain data; without `activities` that of the leads alone."""
     file = {"separator": written.separator, "encoding": written.encoding, "decimal": written.decimal}
     moment = {"type": "timestamp"}
-    return {
+    described: dict[str, Any] = {
         "contract_version": 1,
         "name": "damaged",
         "description": "Tables made to be damaged.",
@@ -190,3 +190,6 @@ def contract(written: Style) -> dict[str, Any]:
             "kinds": {kind: {} for kind in _KINDS},
         },
     }
+    if not activities:
+        del described["activities"], described["source"]["activities"]
+    return described

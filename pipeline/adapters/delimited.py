@@ -238,7 +238,8 @@ class _Rows:
         """Whether lines of as many fields as the header are rows rather than quoted text: their cells look like those
         of their columns.
 
-        Columns that hold words say nothing. Where all do, or nothing has been read yet, many fields must do.
+        Columns that hold words say nothing. Where all do, or nothing has been read yet, many fields must do; else three
+        in four of the telling cells must fit, and two of these must hold something.
         """
         if not lines:
             return False
@@ -249,17 +250,24 @@ class _Rows:
                 telling[place] = set(kinds)
         if not telling:
             return len(lines[0]) > 5
-        alike = (sum(_kind(cells[place]) in kinds for place, kinds in telling.items()) for cells in lines)
-        return any(4 * count >= 3 * len(telling) for count in alike)
+
+        def alike(cells: list[str]) -> bool:
+            kinds = {place: _kind(cells[place]) for place in telling}
+            fitting = [kinds[place] for place in telling if kinds[place] in telling[place]]
+            return 4 * len(fitting) >= 3 * len(telling) and len(fitting) - fitting.count("nothing") > 1
+
+        return any(map(alike, lines))
 
 
 def _kind(cell: str) -> str:
     """What a cell looks like: nothing, numbers and dates, a code, or words."""
     if not cell.strip():
         return "nothing"
+    if not re.search(r"\d", cell):
+        return "words"
     if re.fullmatch(r"[\d\s.,:/+\-TZ]+", cell):
         return "numbers"
-    return "code" if re.fullmatch(r"\S*\d\S*", cell) else "words"
+    return "words" if re.search(r"\s", cell) else "code"
 
 
 def _quoting_fault(message: str) -> str:
@@ -303,15 +311,14 @@ class _Lines:
         first = self._stream.read(_BLOCK_BYTES)
         codec, first = self._begun(first)
         wide = codec.startswith("utf-16")
-        # Old spreadsheets end lines with a carriage return alone.
-        feeds, returns, both = (first.count(end.encode(codec)) for end in ("\n", "\r", "\r\n"))
-        end = "\r" if returns - both > feeds else "\n"
+        end = _line_end(first, codec)
         number = 0
         for block in self._blocks(first, end.encode(codec)):
             by_line = wide or len(block) > MAX_LINE_BYTES or (codec in _SINGLE and not block.isascii())
             text = None if by_line else _decoded(block, codec)
             if text is not None and not _CONTROL.search(text):
-                for line in io.StringIO(text, newline=end):
+                # Written to, it would turn a line feed into `end`, but for the end that is one.
+                for line in io.StringIO(text, newline="\n") if end == "\n" else _lines_by_return(text):
                     number += 1
                     yield line
                 continue
@@ -376,6 +383,21 @@ class _Lines:
         if found := _CONTROL.search(text):
             self.damage[number] = f"holds a {'NUL byte' if found[0] == chr(0) else 'control character'}"
         return text
+
+
+def _line_end(first: bytes, codec: str) -> str:
+    """What ends lines: old spreadsheets write a carriage return alone, behind the header and mostly."""
+    feed, alone, both = (end.encode(codec) for end in ("\n", "\r", "\r\n"))
+    header = first[: first.find(feed)] if feed in first else first
+    returns = first.count(alone) - first.count(both)
+    return "\r" if alone in header.removesuffix(alone) and returns > first.count(feed) else "\n"
+
+
+def _lines_by_return(text: str) -> Iterator[str]:
+    *whole, last = text.split("\r")
+    yield from (line + "\r" for line in whole)
+    if last:
+        yield last
 
 
 def _split(block: bytes, end: bytes) -> Iterator[bytes]:

@@ -12,8 +12,10 @@ import datetime as dt
 import gzip
 import hashlib
 import io
+import lzma
 import os
 import re
+import struct
 import sys
 import urllib.error
 import urllib.request
@@ -63,6 +65,13 @@ _OLD_WORKBOOK = b"\xd0\xcf\x11\xe0"
 
 #: What a zip holds that is a workbook: of Excel, of Excel in binary, of LibreOffice.
 _WORKBOOK_PARTS = ("xl/workbook.xml", "xl/workbook.bin", "content.xml")
+
+
+#: All that Python's own unpackers raise where bytes are damaged.
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, OSError, OverflowError,
+    RuntimeError, ValueError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -352,7 +361,7 @@ def _opened(path: Path, file: File, label: str, max_bytes: int) -> Iterator[tupl
                 yield _unpacked(raw, label, max_bytes), label
                 return
             name = f"{label}, member {file.member}"
-            with zipfile.ZipFile(raw) as archive:
+            with _archive(raw, label) as archive:
                 if file.member not in archive.namelist():
                     held = ", ".join(archive.namelist()[:10]) or "nothing"
                     raise SourceError(f"{label}: has no member {file.member}; it holds {held}.")
@@ -361,23 +370,25 @@ def _opened(path: Path, file: File, label: str, max_bytes: int) -> Iterator[tupl
                     raise SourceError(_too_large(name, size, max_bytes))
                 with _member(archive, file.member, name) as inner:
                     yield _unpacked(inner, name, max_bytes), name
-    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as fault:
-        raise SourceError(f"{label}: not a sound archive, or damaged ({fault}).") from None
     except OSError as fault:
         raise SourceError(f"{label}: cannot be read ({fault.strerror or fault}).") from None
 
 
 def _unpacked(stream: IO[bytes], label: str, max_bytes: int) -> IO[bytes]:
     """The stream, or what it holds where it is compressed with gzip, which its first bytes tell."""
-    if cast(io.BufferedReader, stream).peek(2)[:2] != _GZIP:
+    try:
+        packed = cast(io.BufferedReader, stream).peek(2)[:2] == _GZIP
+    except _BROKEN as fault:
+        raise _damaged(label, fault) from None
+    if not packed and isinstance(stream, io.BufferedReader):
         return stream
-    return cast("IO[bytes]", _Limited(gzip.GzipFile(fileobj=stream), label, max_bytes))
+    return cast("IO[bytes]", _Limited(gzip.GzipFile(fileobj=stream) if packed else stream, label, max_bytes))
 
 
 Format = Literal["csv", "parquet", "excel"]
 
 
-def _format_of(stream: IO[bytes]) -> Format:
+def _format_of(stream: IO[bytes], label: str) -> Format:
     """The format that the bytes themselves tell; whatever is neither is text."""
     head = stream.read(4)
     if head == _PARQUET:
@@ -385,7 +396,7 @@ def _format_of(stream: IO[bytes]) -> Format:
     if head == _OLD_WORKBOOK:
         return "excel"
     if head == _ZIP:
-        with zipfile.ZipFile(io.BytesIO(head + stream.read())) as archive:
+        with _archive(io.BytesIO(head + stream.read()), label) as archive:
             names = archive.namelist()
         return "excel" if any(name in names for name in _WORKBOOK_PARTS) else "csv"
     return "csv"
@@ -394,22 +405,39 @@ def _format_of(stream: IO[bytes]) -> Format:
 class _Limited:
     """What comes out of a compressed file, up to a limit: a small file can unpack to any size."""
 
-    def __init__(self, stream: gzip.GzipFile, label: str, max_bytes: int) -> None:
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile, label: str, max_bytes: int) -> None:
         self._stream, self._label, self._max_bytes, self._size = stream, label, max_bytes, 0
 
     def read(self, size: int = -1) -> bytes:
         left = self._max_bytes - self._size + 1
-        content = self._stream.read(left if size < 0 else min(size, left))
+        try:
+            content = self._stream.read(left if size < 0 else min(size, left))
+        except _BROKEN as fault:
+            raise _damaged(self._label, fault) from None
         self._size += len(content)
         if self._size > self._max_bytes:
             raise SourceError(_too_large(f"{self._label}, unpacked", self._size, self._max_bytes))
         return content
 
 
+@contextmanager
+def _archive(stream: IO[bytes], label: str) -> Iterator[zipfile.ZipFile]:
+    try:
+        archive = zipfile.ZipFile(stream)
+    except _BROKEN as fault:
+        raise _damaged(label, fault) from None
+    with archive:
+        yield archive
+
+
+def _damaged(label: str, fault: Exception) -> SourceError:
+    return SourceError(f"{label}: not a sound archive, or damaged ({fault}).")
+
+
 def _member(archive: zipfile.ZipFile, member: str, label: str) -> IO[bytes]:
     try:
         return archive.open(member)
-    except (RuntimeError, NotImplementedError) as fault:  # a password, a compression that Python does not know
+    except _BROKEN as fault:  # also a password, or a compression that Python does not know
         raise SourceError(f"{label}: cannot be unpacked ({fault}).") from None
 
 
@@ -529,7 +557,7 @@ def _check_workbook(content: io.BytesIO, label: str, max_bytes: int) -> None:
     """Refuse what would fill the memory: a workbook is a zip, and a sheet is held as a full rectangle of cells."""
     if not content.getvalue().startswith(_ZIP):
         return
-    with zipfile.ZipFile(content) as archive:
+    with _archive(content, label) as archive:
         size = sum(member.file_size for member in archive.infolist())
         if size > max_bytes:
             raise SourceError(_too_large(f"{label}, unpacked", size, max_bytes))
@@ -537,7 +565,7 @@ def _check_workbook(content: io.BytesIO, label: str, max_bytes: int) -> None:
             if not re.fullmatch(r"xl/worksheets/[^/]+\.xml", member):
                 continue
             with _member(archive, member, label) as sheet:
-                width, height = _reach(sheet)
+                width, height = _reach(cast("IO[bytes]", _Limited(sheet, label, max_bytes)))
             if width * height > MAX_SHEET_CELLS:
                 raise SourceError(
                     f"{label}: a sheet reaches {width:,} columns far and {height:,} rows down; delete what stands "
@@ -712,12 +740,12 @@ def _guess(path: Path, max_bytes: int) -> tuple[dict[str, Any], list[str]]:
 
 
 def _kind(path: Path, file: File, max_bytes: int) -> Format:
-    with _opened(path, file, str(path), max_bytes) as (stream, _):
-        return _format_of(stream)
+    with _opened(path, file, str(path), max_bytes) as (stream, name):
+        return _format_of(stream, name)
 
 
 def _only_member(path: Path, label: str) -> str:
-    with zipfile.ZipFile(path) as archive:
+    with open(path, "rb") as raw, _archive(raw, label) as archive:
         held = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
     if len(held) != 1:
         raise SourceError(

@@ -47,6 +47,7 @@ def summarize(workspace: Workspace, params: Params) -> str:
     horizon = described["outcome"]["horizon_days"]
     within = f" within {horizon} days" if horizon else ""
     ranges = pd.read_csv(results.path("evaluate/intervals.csv")).set_index("metric")
+    price = pd.read_csv(results.path("evaluate/leak_price.csv"))
     level = f"{params.evaluate.interval_level:.0%} interval"
     lift, error = ranges.loc["lift_10"], 100 * ranges.loc["calibration_error"]
     lines += [
@@ -57,7 +58,7 @@ def summarize(workspace: Workspace, params: Params) -> str:
         f"Calibration error  {error['value']:.1f} points between score and conversions, on average "
         f"({level} {error['low']:.1f} to {error['high']:.1f})",
         f"                   {metrics['bins_hold_share']:.0%} of the score bins agree with what happened",
-        *_warnings(decision["warnings"], pd.read_csv(results.path("evaluate/leak_price.csv"))),
+        *_warnings(decision["warnings"], price),
         "",
         *_ranking(workspace, params),
         "",
@@ -87,7 +88,7 @@ def _ranking(workspace: Workspace, params: Params) -> list[str]:
     if result.scored == 0:
         provenance = files.Results(workspace).json("ingest/provenance.json")
         if aside := provenance["source"]["leads"]["set_aside"]:
-            return [f"Open leads         {aside:,}, set aside at ingest; rank them: leads score FILE (the same file)"]
+            return [f"Open leads         {aside:,}, set aside at ingest; rank them: leads score FILE --model VERSION"]
         return ["Open leads         none: every outcome in this source is decided"]
     batch.export(result, workspace.root / RANKING, params.explain.reasons)
     top = result.scores.head(TOP)

@@ -127,9 +127,9 @@ class Outcome(Part):
 
     `dates`: `converted_at` (and `lost_at`) hold the moment, missing while open; a snapshot is labelled 1 if the lead
     converts within `horizon_days` after the as-of date. Where one column holds the moment of either end, it is
-    `closed_at`, and `column`, `positive` and `open` say which end it was, if any yet. `flag`: `column` equals `positive` (or one of them), decided at
-    once (`horizon_days: 0`); rows whose value is among `open`, the empty text for none, are not decided yet: they are
-    set aside at ingest and counted.
+    `closed_at`, and `column`, `positive` and `open` say which end it was, if any yet. `flag`: `column` equals
+    `positive` (or one of them), decided at once (`horizon_days: 0`); rows whose value is among `open`, the empty text
+    for none, are not decided yet: they are set aside at ingest and counted.
     """
 
     kind: Literal["dates", "flag"]

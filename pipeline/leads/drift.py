@@ -54,7 +54,8 @@ class Profiler:
         self._volume: dict[str, dict[str, int]] = {name: {} for name in series}
         self._squares = dict.fromkeys(series, 0)
         self._last = pd.DataFrame()
-        self._conversion: dict[str, list[int]] = {}
+        self._matured: dict[str, int] = {}
+        self._converted: dict[str, int] = {}
 
     def add(self, table: str, part: pd.DataFrame) -> None:
         """Count a part of a clean table; the parts of one table together hold every row once."""
@@ -100,8 +101,8 @@ class Profiler:
                 for series, months in self._volume.items()
             },
             "conversion": {
-                month: {"leads": counts[0], "converted": counts[1]}
-                for month, counts in sorted(self._conversion.items())
+                month: {"leads": count, "converted": self._converted.get(month, 0)}
+                for month, count in sorted(self._matured.items())
             },
         }
 
@@ -119,10 +120,8 @@ class Profiler:
                 if kind != "other":
                     columns[name].add(rows[names.get(name, name)], kind)
         outcome = self._resolved.contract.outcome
-        month = pd.Series(UNDATED, index=part.index, dtype="str")
         if self._dated:
-            month = _months(part[CREATED_AT])
-            _count(self._volume[LEADS], month)
+            _add(self._volume[LEADS], _months(part[CREATED_AT]))
             self._squares[LEADS] += len(part)
         if outcome.kind == "flag":
             matured, converted = pd.Series(True, index=part.index), part[CONVERTED].astype(bool)
@@ -130,22 +129,27 @@ class Profiler:
             assert self._newest is not None, "an outcome by dates has a newest moment"
             until = part[CREATED_AT] + outcome.horizon_days * DAY
             matured, converted = until <= self._newest, part[CONVERTED_AT] <= until
-        table = pd.DataFrame({"month": month, "converted": converted})[matured.to_numpy(dtype=bool)]
-        for made, mine in table.groupby("month")["converted"]:
-            known = self._conversion.setdefault(str(made), [0, 0])
-            known[0], known[1] = known[0] + len(mine), known[1] + int(mine.sum())
+        for counts, rows in ((self._matured, part[matured]), (self._converted, part[matured & converted])):
+            if self._dated:
+                _add(counts, _months(rows[CREATED_AT]))
+            else:
+                counts[UNDATED] = counts.get(UNDATED, 0) + len(rows)
 
     def _add_activities(self, rows: pd.DataFrame) -> None:
-        """Count whole leads: how many activities of each kind in a month, and the squares of a lead's own numbers,
-        whose sum is the variance of the month's number where leads come by chance (a compound Poisson law)."""
-        counts = (
-            rows.groupby([LEAD_KEY, "kind", _months(rows["recorded_at"]).rename("month")]).size().reset_index(name="n")
-        )
-        for kind, mine in counts.groupby("kind"):
-            series = f"activities: {kind}"
-            for month, count in mine.groupby("month")["n"].sum().items():
-                self._volume[series][str(month)] = self._volume[series].get(str(month), 0) + int(count)
-            self._squares[series] += int((mine["n"] ** 2).sum())
+        """Count whole leads, each in one stretch of rows: activities of each kind in a month, and the squares of a
+        lead's own numbers, whose sum is the variance of the month's number where leads come by chance (a compound
+        Poisson law)."""
+        if rows.empty:
+            return
+        owner = (rows[LEAD_KEY] != rows[LEAD_KEY].shift()).cumsum().to_numpy()
+        kind, kinds = pd.factorize(rows["kind"])
+        month = _months(rows["recorded_at"])
+        first, span = month.min(), int(np.ptp(month)) + 1
+        cell, count = np.unique((owner * len(kinds) + kind) * span + month - first, return_counts=True)
+        for k, name in enumerate(kinds):
+            mine, series = cell // span % len(kinds) == k, f"activities: {name}"
+            _add(self._volume[series], first + cell[mine] % span, count[mine])
+            self._squares[series] += int((count[mine] ** 2).sum())
 
 
 def profile(
@@ -216,8 +220,18 @@ def _parts(rows: int, params: Profile) -> int:
     return min(params.steps, rows // params.min_count)
 
 
-def _months(times: pd.Series) -> pd.Series:
-    return times.dropna().dt.strftime("%Y-%m")
+def _months(times: pd.Series) -> np.ndarray:
+    """Months since 1970; moments must be given, as they are in clean tables."""
+    return times.to_numpy(dtype="datetime64[M]").astype("int64")
+
+
+def _add(counts: dict[str, int], months: np.ndarray, weights: np.ndarray | None = None) -> None:
+    """Add rows, or as many as `weights` says, to the counts of their months, written as 2024-05."""
+    found, place = np.unique(months, return_inverse=True)
+    totals = np.bincount(place, weights, minlength=len(found))
+    for month, total in zip(found, totals, strict=True):
+        name = str(np.datetime64(int(month), "M"))
+        counts[name] = counts.get(name, 0) + int(total)
 
 
 def _count(counts: dict[str, int], values: pd.Series) -> None:

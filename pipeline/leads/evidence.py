@@ -29,7 +29,8 @@ from pipeline.params import Leaks, Power
 Weight = Literal["leak", "suspect"]
 
 KINDS = {
-    "filled_with_outcome": "filled for one outcome only, or only once the outcome is known",
+    "filled_with_outcome": "filled for one outcome only",
+    "filled_when_closed": "filled only when the lead has closed",
     "power": "tells far more about the outcome than the other columns do",
     "deciding_values": "some of its values decide the outcome",
     "changed_after": "is changed when the outcome is known",
@@ -330,7 +331,7 @@ def _fill_gap(history: History) -> Iterator[Item]:
         enough = fill_closed * min(n_closed.sum(), n_open.sum()) >= params.min_rows
         if enough and fill_open <= params.filled.leak * fill_closed:
             ratio = fill_open / fill_closed
-            yield Item(name, "filled_with_outcome", ratio, params.filled.leak, "leak", share)
+            yield Item(name, "filled_when_closed", ratio, params.filled.leak, "leak", share)
         elif fill_closed - fill_open >= params.fill_gap:
             yield Item(name, "fill_gap", fill_closed - fill_open, params.fill_gap, "suspect", share)
 

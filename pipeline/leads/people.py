@@ -39,6 +39,9 @@ RUNS = re.compile(r"\d(?:[\s().\-/]{0,3}\d){8,17}")
 
 # Whom the personal columns name
 
+#: Hashes, and how many rows hold each.
+_Counted = tuple[np.ndarray, np.ndarray]
+
 
 class People:
     """Hashes of what the personal columns hold, gathered part by part."""
@@ -46,9 +49,9 @@ class People:
     def __init__(self, params: Personal) -> None:
         self.params = params
         self._rows: Counter[str] = Counter()
-        self._wholes: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        self._wholes: dict[str, list[_Counted]] = {}
+        self._pairs: dict[str, list[_Counted]] = {}
         self._singles: list[np.ndarray] = []
-        self._pairs: list[np.ndarray] = []
         self._words: list[np.ndarray] = []
         self._numbers: list[np.ndarray] = []
 
@@ -62,15 +65,14 @@ class People:
             forms = [_Form.of(value) for value in counts.index]
             self._rows[str(name)] += int(counts.sum())
             wholes = [(form.whole, n) for form, n in zip(forms, counts, strict=True) if form.whole]
-            if wholes:
-                keys, n = zip(*wholes, strict=True)
-                self._wholes.setdefault(str(name), []).append(_unique(_hashed(keys), np.array(n)))
+            _count(self._wholes.setdefault(str(name), []), wholes)
             self._singles.append(_unique(_hashed(form.single for form in forms if form.single))[0])
-            self._pairs.append(_unique(_hashed(pair for form in forms for pair in form.pairs))[0])
+            pairs = [(pair, n) for form, n in zip(forms, counts, strict=True) for pair in form.pairs]
+            _count(self._pairs.setdefault(str(name), []), pairs)
             self._words.append(_unique(_hashed(word for form in forms for word in form.words))[0])
             self._numbers.append(np.unique(np.array([n for form in forms for n in form.numbers], dtype="uint64")))
             alone = pd.Series([form.single for form in forms], index=counts.index, dtype="str")
-            if len(alone) and (alone != "").mean() > 0.5:
+            if (alone != "").any():
                 single[str(name)] = given.map(alone)
         # First and family name in columns of their own stand together on the row.
         names = list(single)
@@ -78,15 +80,29 @@ class People:
             for second in names[place + 1 :]:
                 both = pd.concat([single[first], single[second]], axis=1, join="inner").set_axis(["a", "b"], axis=1)
                 both = both[(both["a"] != "") & (both["b"] != "")]
-                self._pairs.append(_unique(_hashed((both["a"] + " " + both["b"]).unique()))[0])
+                _count(
+                    self._pairs.setdefault(first, []),
+                    [(str(pair), n) for pair, n in (both["a"] + " " + both["b"]).value_counts().items()],
+                )
 
     def known(self) -> Known:
-        """What was gathered; of whole values those that many rows share (a town, a title) name nobody."""
-        wholes = []
-        for name, parts in self._wholes.items():
+        """What was gathered; values and pairs of words that many rows share (a town, a title) name nobody."""
+        wholes, _ = self._parted(self._wholes)
+        pairs, shared = self._parted(self._pairs)
+        joined = (_joined(parts) for parts in (self._singles, self._words, self._numbers))
+        return Known(wholes, pairs, shared, *joined)
+
+    def _parted(self, counted: dict[str, list[_Counted]]) -> tuple[np.ndarray, np.ndarray]:
+        """Hashes that few rows hold, and those that many do."""
+        few, many = [], []
+        for name, parts in counted.items():
+            if not parts:
+                continue
             keys, counts = _unique(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-            wholes.append(keys[counts < _limit(self.params, self._rows[name])])
-        return Known(*(_joined(parts) for parts in (wholes, self._singles, self._pairs, self._words, self._numbers)))
+            common = counts >= max(self.params.few_rows, self.params.shared_share * self._rows[name])
+            few.append(keys[~common])
+            many.append(keys[common])
+        return _joined(few), _joined(many)
 
 
 @dataclass(frozen=True)
@@ -125,11 +141,12 @@ class _Form:
 
 @dataclass(frozen=True)
 class Known:
-    """Sorted hashes of personal values, and sorted numbers; see `_Form`."""
+    """Sorted hashes of personal values, and sorted numbers; see `_Form`. `shared`: pairs that many rows hold."""
 
     wholes: np.ndarray
-    singles: np.ndarray
     pairs: np.ndarray
+    shared: np.ndarray
+    singles: np.ndarray
     words: np.ndarray
     numbers: np.ndarray
 
@@ -166,7 +183,7 @@ class Known:
         owner = np.array(owners, dtype="int64")
         exact = _isin(_hashed(ordered), self.pairs) | _isin(_hashed(turned), self.pairs)
         loose = _isin(_hashed(firsts), self.words) & _isin(_hashed(seconds), self.words)
-        loose &= np.array([first != "" for first in firsts], dtype=bool)
+        loose &= np.array([first != "" for first in firsts], dtype=bool) & ~_isin(_hashed(ordered), self.shared)
 
         def any_of(pairs: np.ndarray) -> np.ndarray:
             return np.bincount(owner[pairs], minlength=len(values)) > 0
@@ -351,9 +368,7 @@ class Sieve:
                 ROW: bad[ROW].to_numpy(dtype="int64"),
                 LEAD_KEY: bad[LEAD_KEY].reset_index(drop=True),
                 "reason": pd.Series(["; ".join(dict.fromkeys(reasons[place])) for place in places], dtype="str"),
-                "raw": pd.Series(
-                    _json(bad.drop(columns=ROW).rename(columns=_sources(self.resolved, table))), dtype="str"
-                ),
+                "raw": pd.Series(_json(_as_given(bad, self.resolved, table)), dtype="str"),
             }
         )
         return (part.drop(index=places).reset_index(drop=True) if places else part), refused
@@ -472,6 +487,12 @@ def _cells(part: pd.DataFrame, place: Place) -> pd.Series:
     return cells.dropna()
 
 
+def _as_given(rows: pd.DataFrame, resolved: Resolved, table: str) -> pd.DataFrame:
+    """Typed rows under the source's names; a column that stands for two (one time for both) is there once."""
+    named = rows.drop(columns=ROW).rename(columns=_sources(resolved, table))
+    return named.loc[:, ~named.columns.duplicated()]
+
+
 def _sources(resolved: Resolved, table: str) -> dict[str, str]:
     """Name after ingest -> the source's."""
     contract = resolved.contract
@@ -508,6 +529,13 @@ def _numbers(value: str, *, runs: bool = False) -> list[int]:
 def _hashed(texts: Iterable[str]) -> np.ndarray:
     values = np.array(list(texts), dtype=object)
     return pd.util.hash_array(values, categorize=False) if len(values) else np.array([], dtype="uint64")
+
+
+def _count(parts: list[_Counted], values: list[tuple[str, int]]) -> None:
+    """Add values and their rows to what was counted before."""
+    if values:
+        texts, rows = zip(*values, strict=True)
+        parts.append(_unique(_hashed(texts), np.array(rows)))
 
 
 def _unique(keys: np.ndarray, counts: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -137,26 +137,34 @@ def _judge(draft: Draft, typed: pd.DataFrame) -> pd.DataFrame:
     found = leakage.judge(typed, changes, resolved, draft.params.validate_.leaks, newest, changed)
     verdicts = found.verdicts
     told = [name for name in draft.tracked if not draft.tables["changes"].complete]
-    mine = [name for name in verdicts["column"] if draft.columns[name].keys["role"] not in ("ignored", "outcome")]
+    mine = [name for name in verdicts["column"] if _to_judge(draft.columns[name])]
     accused = verdicts[
         (verdicts["verdict"] != leakage.CLEAR) & verdicts["column"].isin(mine) & ~verdicts["column"].isin(told)
     ]
     for name, verdict, evidence in zip(accused["column"], accused["verdict"], accused["evidence"], strict=True):
         column = draft.columns[name]
         if verdict == leakage.LEAK:
+            if column.keys["role"] == "ignored":
+                column.set("role", "outcome")
             column.set("known_at", "outcome", "guess: the leak detector convicts it, see `reason`")
             column.set("reason", evidence)
             column.note = "LEAK"
         elif name in draft.tracked:
             column.say(f"A suspect of a leak: {evidence}. It stays in, since its changes say what was known when.")
             column.note = "suspect, but its changes say what was known when"
-        elif column.keys["known_at"] != "outcome":
+        elif (known_at := column.keys.get("known_at")) in ("creation", "unknown"):
+            column.suspect = known_at == "creation"
             column.set("known_at", "unknown", "undecided: known at creation, or filled in later?")
             column.say(f"A suspect of a leak: {evidence}.")
             column.note = "suspect of a leak"
-            column.suspect = True
     order = accused["verdict"].map({leakage.LEAK: 0, leakage.SUSPECT: 1}).sort_values(kind="stable").index
     return accused.loc[order, ["column", "verdict", "evidence"]].reset_index(drop=True)
+
+
+def _to_judge(column: Column) -> bool:
+    """Whether a verdict matters: features, numbers of records, and times that are no feature of their own."""
+    role, type_ = column.keys["role"], column.keys.get("type")
+    return role in ("feature", "identifier") or (role == "ignored" and type_ == "timestamp")
 
 
 def _typed_changes(draft: Draft, resolved: Resolved, leads: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame | None]:

@@ -235,10 +235,10 @@ def _other_time(column: Column) -> None:
 
 
 def _rewritten(name: str) -> bool:
-    """Whether a name speaks of what is written while a lead is worked: a status, a last something."""
+    """Whether a name speaks of what is written while a lead is worked: a status, an owner, a last something."""
     said = vocabulary.words(name)
     listed = any(vocabulary.rank(name, text) is not None for text in (vocabulary.LATER, vocabulary.STATES))
-    return listed or (said[:1] in LAST and "name" not in said)
+    return listed or "owner" in said or (said[:1] in LAST and "name" not in said)
 
 
 def _id_like(one: Profile) -> bool:

@@ -53,6 +53,9 @@ NAMES_SOMEBODY = (
     "`key: row_number`)"
 )
 
+#: A row with so many cells that their columns cannot hold is one whose cells stand in each other's place.
+MOVED = 3
+
 #: Beyond this a float64 no longer tells neighbouring whole numbers apart.
 LARGEST_WHOLE = 2.0**53
 
@@ -72,7 +75,7 @@ class Typed:
     `table`: as this module's functions say, with `row` first. `refused`: `row`, `lead_id` (NaN where there is none),
     `reason`, `raw` (the cells as JSON). `set_aside`: rows of no use to the model, not at fault. `calendar`: year and
     month of the last row dated by a calendar; the next part goes on from there. `personal`: the text of personal
-    columns under the source's names, of every row, to be looked for elsewhere and then forgotten. `changed`: of changes
+    columns under the source's names, of every row with fewer than `MOVED` faults, to be looked for elsewhere and then forgotten. `changed`: of changes
     set aside, how many replace one value by another, per column. `moments`: which column of which lead these changed
     and when (`lead_id`, `column`, `recorded_at`), personal columns left out; no values.
     """
@@ -208,7 +211,9 @@ def type_leads(
         out[AS_OF] = _moment(_text(cells[AS_OF], common), None, AS_OF, faults)
     told = [name for name, column in contract.columns.items() if column.role == "personal" and name in cells]
     aside = int(undecided.sum())
-    seen = pd.DataFrame({name: texts[name] for name in told})
+    # A row whose cells have moved holds in its personal columns what is no person's: `good fit`, a country, a day.
+    moved = [row for row, reasons in faults.reasons.items() if len(reasons) >= MOVED]
+    seen = pd.DataFrame({name: texts[name] for name in told}).drop(index=moved if told else [])
     return _parted(out, faults, set_aside=aside, calendar=calendar, personal=seen)
 
 

@@ -84,13 +84,13 @@ stato|fase|ergebnis|resultado|substatus|sub status|status reason|kanban stage
 
 #: Words that say a lead was won or lost; a value that begins with a negation is never one that was won.
 WON_WORDS = """
-won converted convert conversion customer client kunde kundin sold signed purchased bought success successful gewonnen
-abgeschlossen verkauft gekauft konvertiert gagne gagnee ganado ganada vinto vinta cliente enrolled subscribed paid
-accepted
+won closedwon win converted convert conversion customer client kunde kundin sold signed purchased bought success
+successful gewonnen abgeschlossen verkauft gekauft konvertiert gagne gagnee ganado ganada vinto vinta cliente enrolled
+subscribed paid accepted
 """
 LOST_WORDS = """
-lost verloren perdu perdue perdido perdida perso persa disqualified unqualified rejected declined dropped cancelled
-canceled dead failed failure refused abgelehnt abgesagt disqualifiziert churned junk unsuccessful
+lost closedlost loss verloren perdu perdue perdido perdida perso persa disqualified unqualified rejected declined
+dropped cancelled canceled dead failed failure refused abgelehnt abgesagt disqualifiziert churned junk unsuccessful
 """
 NEGATIONS = "not no non never kein keine nicht un pas sin senza never without"
 

@@ -573,7 +573,7 @@ class DirtyDemo:
     def __init__(self, contract: Resolved) -> None:
         blocks = list(demo.generate(DEMO, 7))
         pieces = list(sources.pieces_of_blocks(iter(blocks), contract))
-        sieve = Sieve(contract, Personal(few_rows=5, common_share=0.001, odd_share=0.05))
+        sieve = Sieve(contract, Personal(few_rows=5, common_share=0.001, shared_share=0.01, odd_share=0.05))
         for piece in pieces:
             sieve.see(piece.table, piece.typed)
         sifted = [(piece.table, *sieve.sift(piece.table, piece.typed.table)) for piece in pieces]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import io
 import os
+import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -24,7 +26,7 @@ from hypothesis import strategies as st
 from pipeline.adapters import files, sources
 from pipeline.errors import ContractError, SourceError
 from pipeline.leads import tables
-from pipeline.leads.contract import File, Resolved, parse, resolve
+from pipeline.leads.contract import PLACE, File, Resolved, parse, resolve
 from pipeline.paths import Workspace
 
 LIMIT = 2**20
@@ -86,13 +88,15 @@ def test_any_separator() -> None:
         (b"1", "1 field where the header has 2"),
         (b"1,2,3", "3 fields where the header has 2"),
         (b"", "the line is empty"),
-        (b"1,\x002", "it holds a NUL byte"),
+        (b"1,\x002", "column `b` holds a NUL byte"),
+        (b"1,\xff2", "column `b` is not utf-8 text"),
+        (b"a,b", "it repeats the header"),
         (b'"1,2', "a quote is opened and not closed"),
         (b'1,"2"3', "text follows a closing quote"),
-        (b"1,2\r3", "a carriage return stands in the middle of the line"),
+        (b"1,x\ry", "a carriage return stands in the middle of the line"),
         (b'"' + b"x" * 200_000, "a quote is opened and not closed"),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 @pytest.mark.parametrize("after", [b"5,6\n7,8\n", b'"5","6"\n7,8\n'])
 def test_a_faulty_row_is_refused_with_its_line_and_the_rest_goes_on(line: bytes, reason: str, after: bytes) -> None:
@@ -129,14 +133,16 @@ def test_one_field_too_many_in_every_row_is_an_error_of_the_file() -> None:
         (b"", "is empty; the first line must name the columns"),
         (b"\n1,2\n", "line 1: the header cannot be read: the line is empty"),
         (b"a,a\n1,2\n", "the header names `a` more than once"),
-        (b"a,\n1,2\n", "column 2 of 2 has no name"),
-        (b"a,b\rc,d\r", "line 1: the header cannot be read: a carriage return"),
+        (b"a,,b\n1,2,3\n", "column 2 of 3 has no name"),
+        (b",,\n1,2,3\n", "column 1, 2, 3 of 3 has no name"),
+        (b"a,\n1,2\n", "the first: line 2: a value stands in a column that the header does not name"),
         (b'"a,b\n1,2\n', "line 1: the header cannot be read: a quote is opened"),
         (b"a,\x00b\n1,2\n", "NUL byte"),
-        (b"a,b\n1,2\n3,\xff4\n", "line 3, byte 3: not UTF-8 text"),
-        ("a,b\n1,2\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
-        (b"PK\x03\x04rest", "is a zip archive; name the file in it as `member`"),
-        (b"\x1f\x8brest", "is compressed with gzip; unpack it first"),
+        (b"a,b\n3,\xff4\n", "1 of 1 rows cannot be read; .* the encoding as utf-8"),
+        ("a,b\n1,2\n".encode("utf-16"), "is UTF-16 text; declare `encoding: utf-16`"),
+        (b"PK\x03\x04rest", "is a zip archive or a workbook; name the file in the archive as `member`"),
+        (b"\xd0\xcf\x11\xe0rest", "is an old or protected Excel workbook; declare `format: excel`"),
+        (b"\x1f\x8brest", "is compressed with gzip within gzip or zip"),
         (b"PAR1rest", "is Parquet; declare `format: parquet`"),
     ],
 )
@@ -145,10 +151,11 @@ def test_a_file_that_is_wrong_as_a_whole(content: bytes, message: str) -> None:
         read(content)
 
 
-def test_a_line_without_end_is_not_held_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 2**20)
-    with pytest.raises(SourceError, match="line 2: longer than 1 MiB"):
-        read(b"a,b\n" + b"x" * (2**20 + 1))
+def test_empty_columns_behind_the_last_are_none() -> None:
+    kept, refused = rows(b"a,b,, \n1,2,,\n3,4,x,\n5,6,, \n")
+    assert kept == [["1", "2"], ["5", "6"]]
+    assert refused == [(2, "line 3: a value stands in a column that the header does not name")]
+    assert read(b"a,b,,\n3,4,x,\n1,2,,\n1,2,,\n")[0].refused["raw"].tolist() == ["3,4,x,"]
 
 
 def test_parts_hold_the_same_rows_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,6 +301,229 @@ def test_broken_parquet_is_a_clear_error(tmp_path: Path) -> None:
         list(sources.read_parts(path, File(path="x", format="parquet"), "x", max_bytes=LIMIT))
 
 
+# Excel
+
+SHEET = """<?xml version="1.0" encoding="UTF-8"?>
+<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">{dimension}<sheetData>{rows}</sheetData>
+</worksheet>"""
+#: Styles 1 to 4: a date, a moment, a time, a duration.
+STYLES = """<?xml version="1.0" encoding="UTF-8"?>
+<styleSheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">
+<numFmts count="1"><numFmt numFmtId="170" formatCode="[h]:mm:ss"/></numFmts>
+<cellXfs count="5"><xf numFmtId="0"/><xf numFmtId="14"/><xf numFmtId="22"/><xf numFmtId="21"/><xf numFmtId="170"/>
+</cellXfs>
+</styleSheet>"""
+
+
+def cell(place: str, value: object) -> str:
+    """One cell as a spreadsheet writes it: text, a number, a boolean, or what is given as XML."""
+    if isinstance(value, bool):
+        return f'<c r="{place}" t="b"><v>{int(value)}</v></c>'
+    if isinstance(value, (int, float)):
+        return f'<c r="{place}"><v>{value}</v></c>'
+    if isinstance(value, tuple):
+        return f'<c r="{place}" {value[0]}>{value[1]}</c>'
+    return f'<c r="{place}" t="inlineStr"><is><t xml:space="preserve">{value}</t></is></c>'
+
+
+def workbook(path: Path, sheets: dict[str, list[list[object]]], dimension: str = "") -> Path:
+    """A workbook made by hand: the smallest that spreadsheets open. A cell of None is not written."""
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006"
+    names = list(sheets)
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types"/>',
+        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r0" '
+        f'Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" '
+        f'xmlns:r="{office}"><sheets>'
+        + "".join(f'<sheet name="{name}" sheetId="{k}" r:id="r{k}"/>' for k, name in enumerate(names, 1))
+        + "</sheets></workbook>",
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships">'
+        + "".join(
+            f'<Relationship Id="r{k}" Type="{office}/worksheet" Target="worksheets/sheet{k}.xml"/>'
+            for k in range(1, len(names) + 1)
+        )
+        + f'<Relationship Id="rs" Type="{office}/styles" Target="styles.xml"/></Relationships>',
+        "xl/styles.xml": STYLES,
+    }
+    for k, name in enumerate(names, 1):
+        rows = "".join(
+            f'<row r="{r}">'
+            + "".join(cell(f"{chr(65 + c)}{r}", value) for c, value in enumerate(values) if value is not None)
+            + "</row>"
+            for r, values in enumerate(sheets[name], 1)
+        )
+        parts[f"xl/worksheets/sheet{k}.xml"] = SHEET.format(rows=rows, dimension=dimension)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return path
+
+
+def excel(path: Path, max_bytes: int = LIMIT, **declared: Any) -> list[sources.Part]:
+    file = File(path=path.name, format="excel", **declared)
+    return list(sources.read_parts(path, file, path.name, max_bytes=max_bytes))
+
+
+def test_a_sheet_becomes_text_without_guessing(tmp_path: Path) -> None:
+    header: list[object] = ["id", "n", "f", "b", "day", "at", "time", "long", "formula", "error", "empty"]
+    row: list[object] = [
+        "00123",
+        5.0,
+        0.1,
+        True,
+        ('s="1"', "<v>45296</v>"),
+        ('s="2"', "<v>45296.5625</v>"),
+        ('s="3"', "<v>0.354166666666667</v>"),
+        ('s="4"', "<v>1.25</v>"),
+        ("", "<f>1+1</f><v>2</v>"),
+        ('t="e"', "<v>#DIV/0!</v>"),
+        None,
+    ]
+    (part,) = excel(workbook(tmp_path / "x.xlsx", {"Leads": [header, row, ["NA", 1e20, -2, False, " x "]]}))
+    assert list(part.cells.columns) == header
+    assert all(dtype == "str" for dtype in part.cells.dtypes)
+    first, second = part.cells.to_numpy().tolist()
+    assert first == [
+        "00123",
+        "5",
+        "0.1",
+        "true",
+        "2024-01-05",
+        "2024-01-05 13:30:00",
+        "08:30:00",
+        "30:00:00",
+        "2",
+        "",
+        "",
+    ]
+    assert second == ["NA", "100000000000000000000", "-2", "false", " x ", "", "", "", "", "", ""]
+    assert part.lines is not None and part.lines.tolist() == [2, 3]
+
+
+def test_a_sheet_is_named_or_the_first(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "x.xlsx", {"One": [["a"], [1]], "Two": [["b"], [2]]})
+    assert excel(path)[0].cells.to_dict("list") == {"a": ["1"]}
+    assert excel(path, sheet="Two")[0].cells.to_dict("list") == {"b": ["2"]}
+    with pytest.raises(SourceError, match=r"has no sheet Three; it holds One, Two\."):
+        excel(path, sheet="Three")
+
+
+def test_rows_of_a_sheet_are_refused_by_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "PART_ROWS", 3)
+    rows_: list[list[object]] = [["a", "b"], [1, 2], [None], [3, 4, "beyond"], [5, 6], [7, None], [None, " "], [None]]
+    parts = excel(workbook(tmp_path / "x.xlsx", {"S": rows_}))
+    assert [part.cells.to_numpy().tolist() for part in parts] == [[["1", "2"]], [["5", "6"], ["7", ""], ["", " "]]]
+    assert [part.cells.index.tolist() for part in parts] == [[1], [4, 5, 6]]
+    assert parts[0].refused.to_numpy().tolist() == [
+        [2, "line 3: the line is empty", ",,"],
+        [3, "line 4: a value stands in a column that the header does not name", "3,4,beyond"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows_", "message"),
+    [
+        ([], "sheet S: is empty; its first row must name the columns"),
+        ([[None, "b"], [1, 2]], "sheet S: column 1 of 2 has no name"),
+        ([["a", "a"], [1, 2]], "sheet S: the header names `a` more than once"),
+        ([["a"], [1, 2], [1, 2]], "sheet S: more than half of its 2 rows are empty or wider"),
+    ],
+)
+def test_a_sheet_that_is_wrong_as_a_whole(tmp_path: Path, rows_: list[list[object]], message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        excel(workbook(tmp_path / "x.xlsx", {"S": rows_}))
+
+
+def test_a_sheet_with_a_header_alone_has_its_columns(tmp_path: Path) -> None:
+    (part,) = excel(workbook(tmp_path / "x.xlsx", {"S": [["a", "b"]]}))
+    assert list(part.cells.columns) == ["a", "b"] and len(part.cells) == 0
+
+
+@pytest.mark.parametrize("dimension", ["", '<dimension ref="A1:XFD2000"/>'])
+def test_a_stray_cell_far_out_does_not_fill_the_memory(tmp_path: Path, dimension: str) -> None:
+    far: list[list[object]] = [["a"], *([[1]] * 2000)]
+    path = workbook(tmp_path / "x.xlsx", {"S": far}, dimension)
+    if not dimension:
+        with zipfile.ZipFile(path) as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+        sheet = parts["xl/worksheets/sheet1.xml"]
+        parts["xl/worksheets/sheet1.xml"] = sheet.replace(b'r="A2001"', b'r="XFD2001"')
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in parts.items():
+                archive.writestr(name, content)
+    with pytest.raises(SourceError, match=r"a sheet reaches 16,384 columns far and 2,00[01] rows down"):
+        excel(path, max_bytes=2**30)
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"PK\x03\x04rest", b"\xd0\xcf\x11\xe0rest"])
+def test_what_is_no_workbook_is_a_clear_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.xlsx").write_bytes(content)
+    with pytest.raises(SourceError, match=r"x\.xlsx: not a sound"):
+        excel(tmp_path / "x.xlsx")
+
+
+def test_a_workbook_that_unpacks_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "x.xlsx", {"S": [["a"], *([["x" * 1000]] * 100)]})
+    assert path.stat().st_size < 50_000
+    with pytest.raises(SourceError, match=r"x\.xlsx, unpacked: 0\.1 MiB, more than the"):
+        excel(path, max_bytes=50_000)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_workbook_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:
+    rows_: list[list[object]] = [["a", "b"], *([k, f"x{k}"] for k in range(20))]
+    path = workbook(tmp_path / "x.xlsx", {"S": rows_})
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        if data.draw(st.booleans()):
+            content[place] = data.draw(st.integers(0, 255))
+        else:
+            del content[place : place + data.draw(st.integers(1, 30))]
+    path.write_bytes(bytes(content))
+    try:
+        excel(path)
+    except SourceError as error:
+        assert str(error).endswith(".")
+
+
+# gzip
+
+
+def test_gzip_is_unpacked_by_itself(tmp_path: Path) -> None:
+    packed = gzip.compress(b"a,b\n1,2\n")
+    (tmp_path / "x.csv").write_bytes(packed)
+    file = File(path="x.csv")
+    (part,) = sources.read_parts(tmp_path / "x.csv", file, "x.csv", max_bytes=LIMIT)
+    assert part.cells.to_numpy().tolist() == [["1", "2"]]
+    path = zipped(tmp_path / "x.zip", inner=packed)
+    assert parts_of(path, member="inner")[0].cells.to_numpy().tolist() == [["1", "2"]]
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")
+    (tmp_path / "x.gz").write_bytes(gzip.compress((tmp_path / "x.parquet").read_bytes()))
+    (part,) = sources.read_parts(tmp_path / "x.gz", File(path="x", format="parquet"), "x", max_bytes=LIMIT)
+    assert part.cells.to_numpy().tolist() == [["1"]]
+
+
+def test_gzip_that_unpacks_too_large_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(b"a\n" + b"1\n" * LIMIT))
+    with pytest.raises(SourceError, match=r"x\.gz, unpacked: 1\.0 MiB, more than the 1 MiB"):
+        list(sources.read_parts(path, File(path="x"), "x.gz", max_bytes=LIMIT))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda b: b[:-5], lambda b: b[:30], lambda b: b[:-6] + b"x" + b[-5:], lambda b: b[:5]]
+)
+def test_damaged_gzip_is_a_clear_error(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(change(gzip.compress(b"a,b\n" + b"".join(b"%d,%d\n" % (k, k * k) for k in range(500)))))
+    with pytest.raises(SourceError, match=r"x\.gz: not a sound archive, or damaged"):
+        list(sources.read_parts(path, File(path="x"), "x.gz", max_bytes=LIMIT))
+
+
 # Finding and checking files
 
 
@@ -339,7 +569,7 @@ def test_the_data_folder_serves_only_files_known_by_hash_and_comes_second(
     (beside / "x.csv").write_bytes(b"a\n1\n")
     monkeypatch.setenv("LEAD_DATA_DIR", str(beside))
     known = File(path="x.csv", sha256=sha(b"a\n1\n"))
-    assert sources.fetch(workspace, known, max_bytes=LIMIT).path == beside / "x.csv"
+    assert sources.fetch(workspace, known, max_bytes=LIMIT).places[0].path == beside / "x.csv"
     with pytest.raises(SourceError, match="no such file"):
         sources.fetch(workspace, File(path="x.csv"), max_bytes=LIMIT)
     (workspace.raw / "x.csv").write_bytes(b"a\n2\n")
@@ -383,7 +613,7 @@ def test_a_member_of_a_zip_is_read_as_if_it_were_a_file(tmp_path: Path) -> None:
     assert parts_of(path, member="inner")[0].cells.to_numpy().tolist() == [["1", "2"]]
     with pytest.raises(SourceError, match=r"has no member leads\.csv; it holds inner, other"):
         parts_of(path, member="leads.csv")
-    with pytest.raises(SourceError, match="is a zip archive; name the file in it as `member`"):
+    with pytest.raises(SourceError, match="is a zip archive or a workbook; name the file"):
         parts_of(path)
 
 
@@ -471,12 +701,13 @@ def test_a_url_is_downloaded_once(workspace: Workspace, monkeypatch: pytest.Monk
     with served() as url:
         file = File(url=f"{url}/good", sha256=digest)
         fetched = sources.fetch(workspace, file, max_bytes=LIMIT, log=said.append)
-    assert fetched.path == workspace.raw / ".cache" / digest
-    assert fetched.path.read_bytes() == Handler.content
+    path = fetched.places[0].path
+    assert path == workspace.raw / ".cache" / digest
+    assert path.read_bytes() == Handler.content
     assert said == [f"downloading {url}/good"]
     again = sources.fetch(workspace, file, max_bytes=LIMIT, log=said.append)  # the server is gone
     assert again == fetched and len(said) == 1
-    fetched.path.write_bytes(b"altered")
+    path.write_bytes(b"altered")
     with pytest.raises(SourceError, match="cannot be downloaded"):
         sources.fetch(workspace, file, max_bytes=LIMIT)
 
@@ -512,6 +743,68 @@ def test_a_file_url_works_and_an_unknown_host_is_a_clear_error(workspace: Worksp
     assert sources.fetch(workspace, file, max_bytes=LIMIT).sha256 == file.sha256
     with pytest.raises(SourceError, match="cannot be downloaded"):
         sources.fetch(workspace, File(url=f"file://{tmp_path}/none.csv", sha256="0" * 64), max_bytes=LIMIT)
+
+
+# Several files of one table
+
+
+def several(workspace: Workspace, given: list[str], **files_: bytes) -> sources.Fetched:
+    for name, content in files_.items():
+        path = workspace.raw / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return sources.fetch(workspace, File(paths=given), max_bytes=LIMIT)
+
+
+def names_of(fetched: sources.Fetched) -> list[str]:
+    return [place.label.removeprefix("data/raw/") for place in fetched.places]
+
+
+def test_patterns_match_in_order_of_name_and_lists_in_their_own(workspace: Workspace) -> None:
+    contents = {name: name.encode() for name in ("b", "a", "c", "old__a", "old__z", ".hidden")}
+    assert names_of(several(workspace, ["?", "old/*"], **contents)) == ["a", "b", "c", "old/a", "old/z"]
+    assert names_of(several(workspace, ["old/z", "b"])) == ["old/z", "b"]
+    assert names_of(several(workspace, ["**/a"])) == ["a", "old/a"]
+    (workspace.raw / "odd[1].csv").write_bytes(b"odd")
+    assert names_of(several(workspace, ["odd[1].csv"])) == ["odd[1].csv"]
+
+
+def test_the_hash_of_several_files_is_that_of_their_list_in_any_order(workspace: Workspace) -> None:
+    fetched = several(workspace, ["b", "a"], a=b"one", b=b"two")
+    listed = f"{sha(b'one')}  a\n{sha(b'two')}  b\n"
+    assert fetched.sha256 == sha(listed.encode())
+    assert several(workspace, ["?"]).sha256 == fetched.sha256
+    known = File(paths=["a", "b"], sha256=fetched.sha256)
+    assert sources.fetch(workspace, known, max_bytes=LIMIT).label == "data/raw/a and 1 more"
+    with pytest.raises(
+        SourceError, match=r"sha256 of the list of these 2 files is [0-9a-f]{64}, the contract expects 0+"
+    ):
+        sources.fetch(workspace, File(paths=["a", "b"], sha256="0" * 64), max_bytes=LIMIT)
+
+
+def test_several_files_known_by_hash_may_lie_beside_the_checkout(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = several(workspace, ["a", "b"], a=b"one", b=b"two").sha256
+    workspace.raw.rename(tmp_path / "beside")
+    monkeypatch.setenv("LEAD_DATA_DIR", str(tmp_path / "beside"))
+    fetched = sources.fetch(workspace, File(paths=["?"], sha256=known), max_bytes=LIMIT)
+    assert fetched.sha256 == known and names_of(fetched) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["a", "?"], "data/raw/a: `paths` names it more than once"),
+        (["a", "copy"], "data/raw/a and data/raw/copy: have the same content; leave one out"),
+        (["a", "none-*.csv"], r"none-\*\.csv: no such file"),
+        (["a", "../b"], "must stay below data/raw/"),
+        (["/a"], "must stay below data/raw/"),
+    ],
+)
+def test_several_files_that_cannot_be_one_table(workspace: Workspace, given: list[str], message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        several(workspace, given, a=b"one", b=b"two", copy=b"one")
 
 
 # By contract
@@ -572,6 +865,71 @@ def test_files_become_typed_tables_and_every_row_is_accounted_for(workspace: Wor
     ]
     assert activities.unread == ("note",)
     assert (changes.rows, len(changes.typed.table), changes.typed.set_aside) == (2, 1, 1)
+
+
+def test_several_files_are_one_table(workspace: Workspace, small: Resolved) -> None:
+    header, *lines = LEADS.splitlines(keepends=True)
+    (workspace.raw / "leads-1.csv").write_bytes(header + b"".join(lines[:2]))
+    turned = [b";".join(line.strip().split(b";")[::-1]) + b"\n" for line in (header, *lines[2:])]
+    (workspace.raw / "leads-2.csv").write_bytes(gzip.compress(b"".join(turned)))
+    source = CONTRACT["source"] | {"leads": {"paths": ["leads-*.csv"], "separator": ";"}}
+    resolved = resolve(parse(CONTRACT | {"source": source}, file="small.yaml"))
+    one, two = (piece for piece in pieces(workspace, resolved) if piece.table == "leads")
+    whole = pieces(workspace, small)[0].typed
+    assert (one.rows, two.rows) == (2, 3)
+    table = pd.concat([one.typed.table, two.typed.table], ignore_index=True)
+    pd.testing.assert_frame_equal(table, whole.table)
+    reasons = [*one.typed.refused["reason"], *two.typed.refused["reason"]]
+    assert reasons == [
+        "leads-1.csv, line 3: column `size` is not a whole number",
+        "leads-2.csv, line 2: 1 field where the header has 5",
+    ]
+    assert [re.sub(PLACE, "", reason) for reason in reasons] == [
+        re.sub(PLACE, "", reason) for reason in whole.refused["reason"]
+    ]
+    assert two.typed.refused["row"].tolist() == [3]
+
+
+def test_several_files_need_the_same_columns(workspace: Workspace, small: Resolved) -> None:
+    (workspace.raw / "leads-1.csv").write_bytes(LEADS)
+    (workspace.raw / "leads-2.csv").write_bytes(LEADS.replace(b"size", b"weight", 1))
+    source = CONTRACT["source"] | {"leads": {"paths": ["leads-1.csv", "leads-2.csv"], "separator": ";"}}
+    with pytest.raises(SourceError, match=r"leads-2\.csv: lacks `size`, holds `weight`, unlike data/raw/leads-1\.csv"):
+        pieces(workspace, resolve(parse(CONTRACT | {"source": source}, file="small.yaml")))
+
+
+def test_a_decimal_comma_encoding_and_workbook_give_the_same_tables(workspace: Workspace, small: Resolved) -> None:
+    columns = CONTRACT["columns"] | {"size": {"role": "feature", "type": "number", "known_at": "over_time"}}
+    header = ["id", "created", "won", "size", "email"]
+    cells: list[list[object]] = [["L1", "2024-01-01", "", 1.5, ""], ["Lé", "2024-01-02", "", -20.0, ""]]
+
+    def typed(**declared: Any) -> pd.DataFrame:
+        source = CONTRACT["source"] | {"leads": {"path": "leads.csv", **declared}}
+        content = CONTRACT | {"source": source, "columns": columns}
+        return pieces(workspace, resolve(parse(content, file="small.yaml")))[0].typed.table
+
+    text = "\n".join(";".join(map(str, row)) for row in [header, *cells]) + "\n"
+    (workspace.raw / "leads.csv").write_bytes(text.encode())
+    expected = typed(separator=";")
+    assert expected["size"].tolist() == [1.5, -20.0]
+    (workspace.raw / "leads.csv").write_bytes(text.replace(".", ",").encode("cp1252"))
+    pd.testing.assert_frame_equal(typed(separator=";", encoding="cp1252", decimal=","), expected)
+    workbook(workspace.raw / "leads.csv", {"S": [header, *cells]})  # type: ignore[list-item]
+    pd.testing.assert_frame_equal(typed(format="excel"), expected)
+
+
+def test_a_decimal_comma_makes_a_point_no_part_of_a_number(workspace: Workspace, small: Resolved) -> None:
+    leads = b"id;created;won;size;email\nL1;2024-01-01;;1.000;\nL2;2024-01-01;;7,0;\nL3;2024-01-01;;8;\n"
+    (workspace.raw / "leads.csv").write_bytes(leads)
+    (workspace.raw / "changes.csv").write_bytes(b"id;field;at;old;new\nL2;size;2024-01-03;5,0;7,0\n")
+    source = CONTRACT["source"] | {
+        name: {"path": f"{name}.csv", "separator": ";", "decimal": ","} for name in ("leads", "changes")
+    }
+    found = pieces(workspace, resolve(parse(CONTRACT | {"source": source}, file="small.yaml")))
+    assert found[0].typed.table["size"].tolist() == [7.0, 8.0]
+    assert found[0].typed.refused["reason"].tolist() == ["line 2: column `size` is not a whole number"]
+    assert '"1.000"' in found[0].typed.refused["raw"].item()
+    assert found[2].typed.table[["old_value", "new_value"]].to_numpy().tolist() == [["5.0", "7.0"]]
 
 
 def test_parts_give_the_same_tables_as_the_whole(
@@ -674,6 +1032,22 @@ def test_raw_tables_are_read_for_scoring(tmp_path: Path) -> None:
     assert found.unread == {"leads": ["note"], "activities": ["note"], "changes": []}
 
 
+def test_what_is_scored_may_have_another_format_than_the_history(tmp_path: Path) -> None:
+    source = CONTRACT["source"] | {
+        "leads": {"path": "leads.csv", "separator": ";", "decimal": ",", "encoding": "cp1252"}
+    }
+    resolved = resolve(parse(CONTRACT | {"source": source}, file="small.yaml"))
+    header, row = ["id", "size", "created"], ["Lé", 5, "2024-01-01"]
+    lines = [header, row]
+    (tmp_path / "a.csv").write_bytes("\n".join(";".join(map(str, line)) for line in lines).encode("cp1252"))
+    (tmp_path / "b.csv").write_bytes(gzip.compress((tmp_path / "a.csv").read_bytes()))
+    workbook(tmp_path / "c.xlsx", {"S": lines})
+    pq.write_table(pa.table({name: [value] for name, value in zip(header, row, strict=True)}), tmp_path / "d.bin")
+    for name in ("a.csv", "b.csv", "c.xlsx", "d.bin"):
+        found = sources.read_for_scoring(resolved, tmp_path / name, max_bytes=LIMIT)
+        assert found.leads[["lead_id", "size"]].to_numpy().tolist() == [["Lé", 5.0]], name
+
+
 def test_scoring_says_what_it_lacks(tmp_path: Path) -> None:
     resolved = resolve(parse(CONTRACT, file="small.yaml"))
     with pytest.raises(SourceError, match="cannot be read"):
@@ -723,9 +1097,66 @@ def test_published_files_are_read_whole(
     assert int(table["converted"].sum()) == n_converted
     declared = resolved.contract.source.leads
     assert declared is not None
-    plain = pd.read_csv(fetched["leads"].path, sep=declared.separator, keep_default_na=False)
+    plain = pd.read_csv(fetched["leads"].places[0].path, sep=declared.separator, keep_default_na=False)
     for column, spec in resolved.contract.columns.items():
         if spec.type in ("number", "integer"):
             expected = plain[column].astype("float64")
             expected = expected.mask(plain[column].astype(str).isin(spec.missing))
             pd.testing.assert_series_equal(table[column], expected, check_names=False)
+
+
+# Guessing
+
+
+def test_a_guess_reads_the_file_it_was_made_of(tmp_path: Path) -> None:
+    text = "id;größe;am\nL1;1,5;2024-01-02\nL2;22,25;\n"
+    pq.write_table(pa.table({"id": ["L1", "L2"], "größe": [1.5, 22.25], "am": ["2024-01-02", ""]}), tmp_path / "p")
+    workbook(tmp_path / "x", {"S": [["id", "größe", "am"], ["L1", 1.5, "2024-01-02"], ["L2", 22.25, ""]], "T": [["a"]]})
+    written = {
+        "u": text.encode(),
+        "c": text.encode("cp1252"),
+        "w": text.encode("utf-16"),
+        "s": b"sep=;\r\n" + text.encode(),
+        "g": gzip.compress(text.encode()),
+        "t": text.replace(";", "\t").encode(),
+    }
+    for name, content in written.items():
+        (tmp_path / name).write_bytes(content)
+    zipped(tmp_path / "z", inner=text.encode())
+    for name in [*written, "z", "p", "x"]:
+        path = tmp_path / name
+        found = sources.guess([path], max_bytes=LIMIT)
+        assert found.file == sources.sniff(path)
+        assert found.file.path == name and all(sentence.endswith(".") for sentence in found.sentences)
+        (part,) = sources.read_parts(path, found.file, name, max_bytes=LIMIT)
+        decimal = found.file.decimal
+        assert list(part.cells.columns) == ["id", "größe", "am"]
+        expected = [["L1", f"1{decimal}5", "2024-01-02"], ["L2", f"22{decimal}25", ""]]
+        assert part.cells.to_numpy().tolist() == expected, name
+
+
+def test_files_of_one_table_agree_or_leave_it_open(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"id;n\nL1;1\n")
+    (tmp_path / "b").write_bytes("id;n\nLé;1,5\n".encode("cp1252"))
+    (tmp_path / "c").write_bytes(b"id,n\nL1,1\n")
+    (tmp_path / "d").write_bytes("id;n\nLé;1,5\n".encode())
+    found = sources.guess([tmp_path / "a", tmp_path / "b"], max_bytes=LIMIT).file
+    assert (found.encoding, found.separator, found.decimal) == ("cp1252", ";", ",")
+    assert found == sources.guess([tmp_path / "b", tmp_path / "a"], max_bytes=LIMIT).file.model_copy(
+        update={"path": "a"}
+    )
+    with pytest.raises(SourceError, match=r"c: is written unlike .*a \(separator\)"):
+        sources.guess([tmp_path / "a", tmp_path / "c"], max_bytes=LIMIT)
+    with pytest.raises(SourceError, match=r"d: is written unlike .*b \(encoding\)"):
+        sources.guess([tmp_path / "b", tmp_path / "d"], max_bytes=LIMIT)
+
+
+def test_a_guess_has_its_limits(tmp_path: Path) -> None:
+    zipped(tmp_path / "two.zip", a=b"1", b=b"2")
+    with pytest.raises(SourceError, match=r"is a zip of 2 files \(a, b\); unpack the one that holds the table"):
+        sources.sniff(tmp_path / "two.zip")
+    with pytest.raises(SourceError, match="cannot be read"):
+        sources.sniff(tmp_path / "none.csv")
+    (tmp_path / "big.csv").write_bytes(b"a\n" * 100)
+    with pytest.raises(SourceError, match="more than the"):
+        sources.guess([tmp_path / "big.csv"], max_bytes=100)

@@ -72,6 +72,52 @@ def test_what_may_enter_and_why_the_rest_stays_out() -> None:
     assert resolved.tracked == []
 
 
+def test_columns_whose_names_are_taken_go_on_under_others() -> None:
+    content = changed("columns", "label", to={"role": "ignored"})
+    content["columns"] |= {"lead_id": {"role": "ignored"}, "position": {"role": "feature", "type": "category"}}
+    content["columns"] |= {"label_": {"role": "ignored"}}
+    names = resolve(parse(content, file="small.yaml")).names
+    assert (names["id"], names["lead_id"], names["position"]) == ("lead_id", "lead_id_", "position_")
+    assert (names["label"], names["label_"]) == ("label__", "label_")
+
+
+def flagged(**outcome: Any) -> dict[str, Any]:
+    """`SMALL` with an outcome in words."""
+    content = changed("columns", "won", to={"role": "outcome", "type": "category"})
+    content["columns"]["closed"] = {"role": "outcome", "type": "timestamp"}
+    return content | {"outcome": {"kind": "flag", "horizon_days": 0, "column": "won", "positive": "yes"} | outcome}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "message"),
+    [
+        ({"open": ["", "pending"]}, ""),
+        ({"positive": ["yes", "paid"], "open": ["pending"]}, ""),
+        ({"open": ["yes"]}, "`positive` and `open` both hold yes"),
+        ({"closed_at": "closed"}, "takes no dates"),
+        ({"kind": "dates", "horizon_days": 30, "closed_at": "closed", "open": ["pending"]}, ""),
+        ({"kind": "dates", "horizon_days": 30, "closed_at": "won"}, "type must be `timestamp`"),
+        ({"kind": "dates", "horizon_days": 30, "closed_at": "closed", "column": None}, "needs `column` and `positive`"),
+        ({"kind": "dates", "horizon_days": 30, "closed_at": "closed", "lost_at": "closed"}, "takes no `lost_at`"),
+        ({"kind": "dates", "horizon_days": 30}, "needs `converted_at`, or `closed_at`"),
+    ],
+)
+def test_outcomes_in_words(outcome: dict[str, Any], message: str) -> None:
+    content = flagged(**outcome)
+    content["outcome"] = {key: value for key, value in content["outcome"].items() if value is not None}
+    if not message:
+        parse(content, file="small.yaml")
+        return
+    with pytest.raises(ContractError) as error:
+        parse(content, file="small.yaml")
+    assert message in str(error.value)
+
+
+def test_keys_that_say_nothing_are_not_written() -> None:
+    described = describe(resolve(parse(SMALL, file="small.yaml")))["contract"]
+    assert not {"open", "closed_at"} & described["outcome"].keys()
+
+
 def test_a_resolved_contract_survives_its_file() -> None:
     resolved = resolve(parse(SMALL, file="small.yaml"))
     assert restore(describe(resolved)) == resolved

@@ -137,7 +137,7 @@ def test_filled_once_the_outcome_is_known_either_way(limits):
     columns["touched"] = np.where(rng.random(len(yes)) < np.where(open_, 0.5, 0.6), 1.0, np.nan)
     converted = pd.Series(yes.astype(float)).mask(open_)
     found = kinds(History(columns, converted, limits, open_=pd.Series(open_), age_days=age))
-    assert found == {"took_days": {"filled_with_outcome"}, "worked_on": {"fill_gap"}}
+    assert found == {"took_days": {"filled_when_closed"}, "worked_on": {"fill_gap"}}
 
 
 def test_a_column_that_fills_with_age_is_no_fill_gap(limits):

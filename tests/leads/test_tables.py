@@ -313,6 +313,92 @@ def test_a_boolean_flag_may_be_spelled_in_any_way() -> None:
     assert typed.refused["row"].tolist() == [4]
 
 
+@pytest.mark.parametrize(("open_", "aside"), [(["pending"], 1), ([""], 1), (["", "pending"], 2)])
+def test_rows_that_are_still_open_are_set_aside_and_never_a_no(open_: list[str], aside: int) -> None:
+    resolved = flag(["no", "pending", "yes"], "yes")
+    outcome = resolved.contract.outcome.model_copy(update={"open": open_})
+    resolved = resolve(resolved.contract.model_copy(update={"outcome": outcome}))
+    typed = tables.type_leads(cells_of("yes", "pending", "no", ""), resolved)
+    assert typed.set_aside == aside
+    assert len(typed.table) + len(typed.refused) + typed.set_aside == 4
+    assert typed.table["row"].tolist() == ([1, 3] if "pending" in open_ else [1, 2, 3])
+    # To be scored is what they are there for.
+    scored = tables.type_leads(cells_of("yes", "pending", "no", ""), resolved, scoring=True)
+    assert scored.set_aside == 0 and math.isnan(scored.table["converted"].iloc[3])
+    assert math.isnan(scored.table["converted"].iloc[1]) == ("pending" in open_)
+
+
+def test_several_words_may_mean_converted() -> None:
+    resolved = flag(None, "yes")
+    outcome = resolved.contract.outcome.model_copy(update={"positive": ["yes", "paid"]})
+    resolved = resolve(resolved.contract.model_copy(update={"outcome": outcome}))
+    assert tables.type_leads(cells_of("yes", "paid", "no"), resolved).table["converted"].tolist() == [True, True, False]
+
+
+def test_one_date_for_either_end() -> None:
+    resolved = contract(
+        source={"kind": "files", "leads": {"path": "x.csv"}},
+        outcome={
+            "kind": "dates",
+            "horizon_days": 30,
+            "closed_at": "closed",
+            "column": "stage",
+            "positive": "won",
+            "open": ["talks"],
+        },
+        columns={
+            "id": {"role": "identifier"},
+            "created": {"role": "ignored", "type": "timestamp"},
+            "closed": {"role": "outcome", "type": "timestamp", "not_before": "created"},
+            "stage": {"role": "outcome", "type": "category", "values": ["lost", "talks", "won"]},
+            "x": {"role": "feature", "type": "number", "known_at": "creation"},
+        },
+        activities=None,
+        changes=None,
+    )
+    stages = ["won", "lost", "talks", "", "won"]
+    cells = pd.DataFrame(
+        {
+            "id": list("abcde"),
+            "created": "2023-01-01",
+            "closed": ["2023-02-01", "2023-03-01", "2023-04-01", "", ""],
+            "stage": stages,
+            "x": "1",
+        },
+        index=range(1, 6),
+        dtype="str",
+    )
+    typed = tables.type_leads(cells, resolved)
+    assert typed.table["lead_id"].tolist() == list("abcd")
+    won, lost = pd.Timestamp("2023-02-01"), pd.Timestamp("2023-03-01")
+    assert typed.table["converted_at"].tolist() == [won, pd.NaT, pd.NaT, pd.NaT]
+    assert typed.table["lost_at"].tolist() == [pd.NaT, lost, pd.NaT, pd.NaT]
+    # What is expected of an open lead stays where it was.
+    assert typed.table["closed"].iloc[2] == pd.Timestamp("2023-04-01")
+    assert typed.refused["reason"].tolist() == ["column `closed` is missing where `stage` says it is closed"]
+    assert declare(resolved, None)
+    fresh = tables.type_leads(cells.drop(columns=["closed", "stage"]), resolved, scoring=True)
+    assert len(fresh.refused) == 0 and fresh.table["converted_at"].isna().all()
+
+
+def test_times_of_activities_and_changes_in_the_form_declared() -> None:
+    content = contract().contract.model_dump(mode="json")
+    content["activities"]["format"] = content["changes"]["format"] = "%d.%m.%Y %H:%M"
+    resolved = resolve(parse(content, file="small.yaml"))
+    seen = pd.DataFrame(
+        {"who": "a", "what": "call", "at": "05.01.2023 10:00", "seen": ["06.01.2023 11:30", "2023-01-06"]},
+        index=[1, 2],
+        dtype="str",
+    )
+    typed = tables.type_activities(seen, resolved)
+    assert typed.table["recorded_at"].tolist() == [pd.Timestamp("2023-01-06 11:30")]
+    assert "a moment of the form `%d.%m.%Y %H:%M`" in typed.refused["reason"].item()
+    changed = pd.DataFrame(
+        {"who": "a", "field": "size", "seen": "06.01.2023 11:30", "old": "1", "new": "2"}, index=[1], dtype="str"
+    )
+    assert tables.type_changes(changed, resolved).table["recorded_at"].tolist() == [pd.Timestamp("2023-01-06 11:30")]
+
+
 def test_for_scoring_an_outcome_may_be_missing_or_absent() -> None:
     resolved = flag(["no", "yes"], "yes")
     typed = tables.type_leads(cells_of("yes", "no", ""), resolved, scoring=True)

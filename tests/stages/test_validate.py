@@ -113,6 +113,14 @@ def test_bad_rows_go_with_their_reasons_and_the_rest_is_sorted(tmp_path: Path, p
     }
 
 
+def test_the_profile_is_that_of_the_rows_kept(tmp_path: Path, params: Params) -> None:
+    workspace = ingest(tmp_path, params, with_cell("leads", 1, "employees", 0.0))
+    run(workspace, params)
+    profile = files.read_json(workspace.path("validate/profile.json"))
+    assert (profile["contract"], profile["newest"]) == ("small", NEWEST.isoformat())
+    assert profile["rows"] == {"leads": 2, "activities": 1, "changes": 1}
+
+
 def test_types_survive(tmp_path: Path, params: Params) -> None:
     workspace = ingest(tmp_path, params, tables())
     run(workspace, params)
