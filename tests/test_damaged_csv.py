@@ -17,7 +17,7 @@ from pipeline.leads.contract import parse, resolve
 from pipeline.params import Params
 
 SEED = 7
-SAMPLE = 180
+SAMPLE = 108
 
 
 @pytest.fixture(scope="module")

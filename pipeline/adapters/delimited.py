@@ -229,7 +229,8 @@ class _Rows:
 
     def _alone(self, line: str) -> list[str] | None:
         """The fields of a line that is a sound row for itself: every quote in place, as many fields as the header."""
-        if not self._sound.fullmatch(line):
+        # A field as long as the line could be longer than the library takes.
+        if len(line) > csv.field_size_limit() or not self._sound.fullmatch(line):
             return None
         fields = next(csv.reader([line], delimiter=self.separator), [])
         return fields if len(fields) == self.arity else None

@@ -36,6 +36,9 @@ from pipeline.paths import Workspace
 #: Rows that a table is judged on; of longer ones every second, fourth, ... row is taken.
 LOOKED_AT = 100_000
 
+#: A contract names no column by more characters.
+LONGEST_NAME = 200
+
 #: Width of the contract's lines, and of the columns shown on the terminal.
 WIDTH = 120
 SHOWN_NAME, SHOWN_NOTE = 34, 62
@@ -210,7 +213,8 @@ def look(paths: list[Path], relative: list[str], *, max_bytes: int) -> Table:
         before = rows
         for part in sources.read_parts(path, guess.file, str(path), max_bytes=max_bytes):
             cells = part.cells
-            header = list(cells.columns) if header is None else header
+            if header is None:
+                header = _names(cells, path)
             if list(cells.columns) != header:
                 raise SourceError(f"{path}: has other columns than {paths[0]}; files of one table have the same.")
             refused += len(part.refused)
@@ -235,6 +239,16 @@ def look(paths: list[Path], relative: list[str], *, max_bytes: int) -> Table:
         if not refused
         else (*guess.sentences, f"{refused:,} rows cannot be read and are refused."),
     )
+
+
+def _names(cells: pd.DataFrame, path: Path) -> list[str]:
+    names = [str(name) for name in cells]
+    if long := [place for place, name in enumerate(names, 1) if len(name) > LONGEST_NAME]:
+        raise SourceError(
+            f"{path}: the name of column {', '.join(map(str, long))} is longer than {LONGEST_NAME} characters; "
+            "shorten it."
+        )
+    return names
 
 
 class _Across:

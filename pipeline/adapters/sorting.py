@@ -17,7 +17,7 @@ from pipeline.leads.contract import LEAD_KEY
 
 
 def ranges(keys: int, rows: int) -> list[slice]:
-    """Ranges of equally many of `keys` keys, so that of `rows` rows about `files.PART_ROWS` belong to each; at least one."""
+    """Ranges of equally many of `keys` keys, each with about `files.PART_ROWS` of `rows` rows; at least one range."""
     size = max(1, -(-keys // max(1, -(-rows // files.PART_ROWS))))
     return [slice(start, min(start + size, keys)) for start in range(0, max(keys, 1), size)]
 

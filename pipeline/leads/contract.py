@@ -187,8 +187,8 @@ class Column(Part):
 
     `known_at`: `creation` (fixed from the start), `over_time` (changes; usable only with a changes table that records
     it), `outcome` (filled in with or after it), `unknown`. Only `feature` columns known at creation, or over time with
-    their changes, enter the model. A row whose `category` or `text` looks like an e-mail address or a phone number is
-    refused at ingest, unless the value is among `values`; only `personal` and `identifier` columns may hold such.
+    their changes, enter the model. A row that holds a name, an e-mail address or a phone number in any but a `personal`
+    column is refused at ingest, unless the value is among `values`; an `identifier` may look like a phone number.
     `overrules_leak`: why a column enters the model although the leak detector convicts it; the run is tagged with it.
     """
 

@@ -16,6 +16,7 @@ import pandas as pd
 from pipeline.leads import leakage
 from pipeline.leads import tables as typing_
 from pipeline.leads.contract import CONVERTED_AT, CREATED_AT, LEAD_KEY, LOST_AT, ROW, Resolved, parse, resolve
+from pipeline.leads.people import Sieve
 from pipeline.leads.proposal_columns import describe_columns, left_out
 from pipeline.leads.proposal_draft import Column, Draft, Table, Wishes, as_contract, listed, look_at
 from pipeline.leads.proposal_history import find_activities, find_changes
@@ -85,20 +86,25 @@ def _resolved(draft: Draft) -> Resolved:
 
 
 def _typed(draft: Draft) -> pd.DataFrame:
-    """Leads as `ingest` will type them; columns for which too many rows would be refused are given up first."""
+    """Leads as `ingest` will keep them; columns for which too many rows would be refused are given up first."""
     decimal = draft.tables["leads"].source.get("decimal", ".")
     limit = REFUSED_PART * draft.params.validate_.max_refused_share * len(draft.cells)
     while True:
-        typed = typing_.type_leads(draft.cells, _resolved(draft), decimal=decimal)
-        if len(typed.refused) <= limit:
-            return typed.table
-        reasons = typed.refused["reason"].str.split("; ").explode()
-        named = {name: reasons.str.contains(f"`{name}`", regex=False) for name in draft.columns}
-        worst = max((name for name in draft.columns if _may_go(draft, name)), key=lambda name: named[name].sum())
-        if not named[worst].any():
-            return typed.table
-        looks = reasons[named[worst]].str.contains("looks like", regex=False).mean()
-        _give_up(draft, draft.columns[worst], int(named[worst].sum()), is_personal=looks > 0.5)
+        resolved = _resolved(draft)
+        typed = typing_.type_leads(draft.cells, resolved, decimal=decimal)
+        sieve = Sieve(resolved, draft.params.ingest.personal)
+        sieve.see("leads", typed)
+        kept, naming = sieve.sift("leads", typed.table)
+        if len(typed.refused) + len(naming) <= limit:
+            return kept
+        reasons = pd.concat([typed.refused["reason"], naming["reason"]]).str.split("; ").explode()
+        named = {name: reasons[reasons.str.contains(f"`{name}`", regex=False)] for name in draft.columns}
+        worst = max((name for name in draft.columns if _may_go(draft, name)), key=lambda name: len(named[name]))
+        if not len(named[worst]):
+            return kept
+        mine = named[worst]
+        personal = mine.isin(naming["reason"].str.split("; ").explode()) | mine.str.contains("looks like", regex=False)
+        _give_up(draft, draft.columns[worst], len(mine), is_personal=bool(personal.mean() > 0.5))
 
 
 def _may_go(draft: Draft, name: str) -> bool:

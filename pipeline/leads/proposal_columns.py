@@ -17,6 +17,9 @@ from pipeline.scorer.reasons import LEVEL
 #: More different whole numbers than this are amounts, whatever their name says.
 MAX_CODES = 1_000
 
+#: Share of rows that may contradict a rule that is proposed; they are set aside.
+CONTRADICTING = 0.01
+
 #: So few different whole numbers might be codes; more than so many different values are no list of words.
 FEW = 30
 MANY = 50
@@ -103,9 +106,22 @@ def _time_column(column: Column) -> None:
 def _date_column(draft: Draft, column: Column, what: str) -> None:
     _timestamp(column, "outcome")
     column.set("known_at", "outcome")
-    column.set("not_before", draft.time["column"], "guess: nothing is decided before it begins")
-    if what == "lost_at":
+    name, created = column.profile.name, draft.time["column"]
+    moment = draft.moment(name)
+    early = (moment.dt.floor("D") < draft.moment(created).dt.floor("D")).sum()
+    both = (moment.notna() & draft.moment(draft.outcome["converted_at"]).notna()).sum() if what == "lost_at" else 0
+    if early <= CONTRADICTING * len(moment):
+        column.set("not_before", created, "guess: nothing is decided before it begins")
+    else:
+        draft.decisions.append(
+            f"{early:,} leads have a `{name}` before their `{created}`: is one of them another time?"
+        )
+    if what == "lost_at" and both <= CONTRADICTING * len(moment):
         column.set("not_with", draft.outcome["converted_at"], "guess: a lead converts or is lost, not both")
+    elif what == "lost_at":
+        draft.decisions.append(
+            f"{both:,} leads have both a `{name}` and a `{draft.outcome['converted_at']}`: which holds?"
+        )
     column.note = "outcome"
 
 

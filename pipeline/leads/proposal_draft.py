@@ -16,8 +16,10 @@ from pipeline.leads import personal, vocabulary
 from pipeline.leads.profiling import Profile, order_of_days, profile
 from pipeline.params import Params
 
-#: A word is written into a contract where it stands in so many of the rows looked at, and looks like nobody's data.
+#: A word is written into a contract where it stands in so many of the rows looked at (in this share of few rows), and
+#: looks like nobody's data.
 MEANT_ROWS = 5
+MEANT_SMALL = 0.01
 MEANT_SHARE = 0.0002
 
 
@@ -166,7 +168,8 @@ def best_named(names: list[str], text: str) -> str | None:
 
 def meant(one: Profile) -> list[str]:
     """Words of a column that may be written into a contract: those that come back, and name no person."""
-    common = one.words[one.words >= max(MEANT_ROWS, MEANT_SHARE * one.given)]
+    rows = min(MEANT_ROWS, MEANT_SMALL * one.given)
+    common = one.words[one.words >= max(rows, MEANT_SHARE * one.given)]
     text = pd.Series(common.index.astype("str"), dtype="str")
     named = personal.has_email(text) | (personal.phone_degree(text) >= personal.LIKELY)
     return [str(word) for word in text[~named]]

@@ -75,9 +75,10 @@ class Typed:
     `table`: as this module's functions say, with `row` first. `refused`: `row`, `lead_id` (NaN where there is none),
     `reason`, `raw` (the cells as JSON). `set_aside`: rows of no use to the model, not at fault. `calendar`: year and
     month of the last row dated by a calendar; the next part goes on from there. `personal`: the text of personal
-    columns under the source's names, of every row with fewer than `MOVED` faults, to be looked for elsewhere and then forgotten. `changed`: of changes
-    set aside, how many replace one value by another, per column. `moments`: which column of which lead these changed
-    and when (`lead_id`, `column`, `recorded_at`), personal columns left out; no values.
+    columns under the source's names, of every row with fewer than `MOVED` faults, to be looked for elsewhere and then
+    forgotten. `changed`: of changes set aside, how many replace one value by another, per column. `moments`: which
+    column of which lead these changed and when (`lead_id`, `column`, `recorded_at`), personal columns left out; no
+    values.
     """
 
     table: pd.DataFrame
@@ -121,6 +122,10 @@ def column_faults(header: list[str], resolved: Resolved, table: str, *, scoring:
     if absent := [name for name in wanted if name not in header]:
         found.append(f"it lacks {_listed(absent)}, which contract {contract.name} names")
     unnamed = [name for name in header if name not in contract.columns]
+    words = pd.Series(unnamed, dtype="str")
+    if (personal.has_email(words) | (personal.phone_degree(words) >= personal.LIKELY)).any():
+        # What a file without a header would be told of its columns are the values of its first row.
+        return ["its first line holds what looks like an e-mail address or a phone number; it must name the columns"]
     if table == "leads" and not scoring and unnamed:
         found.append(
             f"it holds {_listed(unnamed)}, which contract {contract.name} does not name; declare every column there "

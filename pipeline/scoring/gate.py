@@ -141,8 +141,8 @@ def cautions(*, split: str, overruled: Collection[str], undecided: Collection[st
         )
     if undecided:
         found.append(
-            f"{len(undecided):,} {'column is' if len(undecided) == 1 else 'columns are'} left out undecided, since the "
-            f"contract does not say when their value becomes known: {', '.join(undecided)}."
+            f"{len(undecided):,} {'column is' if len(undecided) == 1 else 'columns are'} left out undecided, until the "
+            f"contract says when {'it becomes' if len(undecided) == 1 else 'they become'} known: {', '.join(undecided)}."
         )
     return found
 

@@ -201,6 +201,12 @@ def test_a_quote_that_is_never_closed_costs_its_own_line_at_any_length(monkeypat
     assert kept == [[str(k), ",", "x"] for k in range(2000)]
 
 
+def test_a_long_line_within_quotes_is_no_row() -> None:
+    kept, refused = table(b'L30,2024-01-01,1,web,"x\n' + b"y" * 140_000 + b'\nz"\n', b"L31,2024-01-02,2,web,y\n")
+    assert kept == [["L31", "2024-01-02", "2", "web", "y"]]
+    assert len(refused) == 3
+
+
 def test_a_long_row_of_one_line_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimited, "MAX_ROW_CHARACTERS", 10)
     assert rows(b'a,b\n"12345678901234567890",2\n3,4\n') == ([["12345678901234567890", "2"], ["3", "4"]], [])

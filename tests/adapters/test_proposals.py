@@ -163,6 +163,7 @@ def test_a_faulty_file_leaves_nothing_behind(init, workspace, tmp_path):
         ("empty.csv", b"", SourceError, "empty"),
         ("header.csv", b"a,b\n", SourceError, "no rows"),
         ("twice.csv", b"a,a\n1,2\n", SourceError, "more than once"),
+        ("long.csv", b"a," + 201 * b"x" + b"\n1,2\n", SourceError, "column 2 is longer than 200"),
     ],
 )
 def test_files_that_cannot_be_read(init, tmp_path, name, content, error, said):

@@ -118,6 +118,42 @@ def test_keys_that_say_nothing_are_not_written() -> None:
     assert not {"open", "closed_at"} & described["outcome"].keys()
 
 
+def test_keys_of_files_that_came_later_are_left_out_where_they_say_nothing() -> None:
+    plain = describe(resolve(parse(SMALL, file="small.yaml")))
+    assert list(plain["contract"]["source"]["leads"]) == [
+        "path",
+        "url",
+        "member",
+        "sha256",
+        "format",
+        "separator",
+        "missing",
+    ]
+    leads = {"paths": ["a-*.csv", "b.csv"], "separator": ";", "encoding": "cp1252", "decimal": ","}
+    resolved = resolve(parse(changed("source", "leads", to=leads), file="small.yaml"))
+    described = describe(resolved)["contract"]["source"]["leads"]
+    assert {key: described[key] for key in leads} == leads and "sheet" not in described
+    assert restore(describe(resolved)) == resolved
+
+
+@pytest.mark.parametrize(
+    ("leads", "message"),
+    [
+        ({}, "name one of `path`, `paths` .* and `url`"),
+        ({"path": "a", "paths": ["b"]}, "name one of `path`, `paths`"),
+        ({"paths": []}, "paths"),
+        ({"path": "a", "sheet": "Leads"}, "`sheet` goes with `format: excel`"),
+        ({"path": "a", "format": "excel", "encoding": "cp1252"}, "`encoding` and `decimal` go with `format: csv`"),
+        ({"path": "a", "format": "parquet", "decimal": ",", "separator": ";"}, "go with `format: csv`"),
+        ({"path": "a", "decimal": ","}, "`separator` and `decimal` must differ"),
+        ({"path": "a", "encoding": "ascii"}, "encoding"),
+    ],
+)
+def test_a_file_is_at_one_place_and_of_one_format(leads: dict[str, Any], message: str) -> None:
+    with pytest.raises(ContractError, match=message):
+        parse(changed("source", "leads", to=leads), file="small.yaml")
+
+
 def test_a_resolved_contract_survives_its_file() -> None:
     resolved = resolve(parse(SMALL, file="small.yaml"))
     assert restore(describe(resolved)) == resolved

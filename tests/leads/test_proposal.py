@@ -324,6 +324,18 @@ def test_a_column_that_would_refuse_too_many_rows_is_given_up(params, monkeypatc
     assert column(found, "colour")["role"] == "personal"
 
 
+def test_rules_that_the_file_breaks_are_not_proposed(params):
+    frame = lead_files.contacts().frame.copy()
+    both = frame["Became a Customer Date"] != ""
+    frame.loc[both & (np.arange(len(frame)) % 3 == 0), "Disqualified Date"] = "2024-03-01 10:00"
+    frame.loc[both & (np.arange(len(frame)) % 4 == 0), "Became a Customer Date"] = "2021-01-01 10:00"
+    found = look(params, frame, Wishes(outcome="Became a Customer Date"))
+    assert "not_with" not in column(found, "Disqualified Date")
+    assert "not_before" not in column(found, "Became a Customer Date")
+    assert "not_before" in column(found, "Disqualified Date")
+    assert sum("which holds" in said or "another time" in said for said in found.decisions) == 2
+
+
 def test_activities_without_a_date_of_conversion(params):
     export = lead_files.tables_of_three()
     frame = export["leads"].frame.drop(columns=["won_on", "lost_on"]).assign(won=np.resize(["yes", "no"], 1500))

@@ -604,6 +604,9 @@ def test_personal_cells_are_handed_on_to_be_looked_for_elsewhere() -> None:
     told = tables.type_leads(lead(size="not a number"), contract()).personal
     assert told is not None
     assert told.to_dict("list") == {"email": ["ada@acme.example"], "phone": ["+49301234"]}
+    # Three cells that their columns cannot hold: the row's cells stand in each other's place.
+    moved = tables.type_leads(lead(size="x", rate="x", budget="x", email="good fit"), contract())
+    assert moved.personal is not None and moved.personal.empty and len(moved.refused) == 1
     change = {"who": "a", "field": ["email", "size"], "seen": "2024-01-01", "old": ["a@b.example", "1"]}
     cells = pd.DataFrame(change | {"new": ["c@d.example", "2"]}, dtype="str")
     told = tables.type_changes(cells, contract()).personal
@@ -701,3 +704,11 @@ def test_of_changes_set_aside_only_those_from_one_value_to_another_are_counted_a
     )
     typed = tables.type_changes(cells, contract())
     assert (typed.set_aside, typed.changed) == (4, {"owner": 2})
+
+
+def test_a_first_line_of_values_is_not_shown() -> None:
+    for table in tables.TABLES:
+        [fault] = tables.column_faults(["L1", "ada@acme.example", "2024-01-01"], contract(), table)
+        assert fault == (
+            "its first line holds what looks like an e-mail address or a phone number; it must name the columns"
+        )
