@@ -24,7 +24,7 @@ from pipeline import params as params_module
 from pipeline.adapters import files, registry
 from pipeline.adapters.tracking import Live, Store, TrialLog, answering, flatten, name_of, open_store
 from pipeline.errors import ArtefactError, RegistryError
-from pipeline.leads import contract
+from pipeline.leads import contract, leakage
 from pipeline.params import LogisticSettings, Params, XGBoostSettings
 from pipeline.paths import STAGES, Artefact, Workspace, catalogue
 
@@ -140,10 +140,9 @@ def collect(workspace: Workspace, params: Params) -> Candidate:
 def _cautions(workspace: Workspace) -> dict[str, str]:
     """Columns that the contract keeps in the model although they are called leak, and how many it leaves undecided."""
     leaks = pd.read_csv(workspace.path("validate/leaks.csv"), keep_default_na=False)
-    overruled = leaks.loc[(leaks["verdict"] == "leak") & leaks["in_model"], "column"].astype(str)
     undecided = contract.restore(files.read_json(workspace.path("ingest/contract.json"))).undecided
     # A tag holds up to 8,000 characters.
-    tags = {"leaks_overruled": ", ".join(overruled)[:5000], "undecided_columns": str(len(undecided) or "")}
+    tags = {"leaks_overruled": ", ".join(leakage.overruled(leaks))[:5000], "undecided_columns": str(len(undecided) or "")}
     return {key: value for key, value in tags.items() if value}
 
 

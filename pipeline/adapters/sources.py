@@ -16,7 +16,6 @@ import lzma
 import os
 import re
 import struct
-import sys
 import urllib.error
 import urllib.request
 import zipfile
@@ -676,11 +675,6 @@ class Guess:
 
     file: File
     sentences: tuple[str, ...]
-
-
-def sniff(path: Path, *, max_bytes: int = sys.maxsize) -> File:
-    """How one local file is probably to be read; see `guess`."""
-    return guess([path], max_bytes=max_bytes).file
 
 
 def guess(paths: Sequence[Path], *, max_bytes: int) -> Guess:

@@ -218,6 +218,11 @@ def report(leads: pd.DataFrame, resolved: Resolved, found: Findings) -> pd.DataF
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def overruled(leaks: pd.DataFrame) -> list[str]:
+    """Columns of `report` that are leaks and enter the model all the same, because the contract overrules."""
+    return leaks.loc[(leaks["verdict"] == LEAK) & leaks["in_model"].astype(bool), "column"].astype(str).tolist()
+
+
 def without_leaks(resolved: Resolved, leaks: pd.DataFrame) -> Resolved:
     """The contract without the features that `report` keeps out of the model.
 

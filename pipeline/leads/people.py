@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,7 @@ MAX_LENGTH = 200
 MIN_DIGITS = 9
 
 WORDS = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
+DIGIT, NO_DIGIT, NO_SIGN = re.compile(r"\d"), re.compile(r"\D+"), re.compile(r"[\W_]+")
 #: Digits with what may stand between them.
 RUNS = re.compile(r"\d(?:[\s().\-/]{0,3}\d){8,17}")
 
@@ -105,8 +107,7 @@ class People:
         return _joined(few), _joined(many)
 
 
-@dataclass(frozen=True)
-class _Form:
+class _Form(NamedTuple):
     """What one personal value may be found by.
 
     `whole`: letters and digits of a value of several words, or with digits. `single`: a value of one word. `pairs`:
@@ -115,9 +116,9 @@ class _Form:
 
     whole: str = ""
     single: str = ""
-    pairs: list[str] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
+    pairs: Sequence[str] = ()
+    words: Sequence[str] = ()
+    numbers: Sequence[int] = ()
 
     @classmethod
     def of(cls, value: str) -> _Form:
@@ -125,7 +126,7 @@ class _Form:
         numbers = _numbers(value)
         address = "@" in folded
         words = WORDS.findall(folded.split("@", 1)[0])
-        letters = not any(map(str.isdigit, folded))
+        letters = DIGIT.search(folded) is None
         bare = _bare(folded)
         whole = bare if len(bare) >= 6 and not bare.isdigit() and (len(words) > 1 or address or not letters) else ""
         if not (letters or address) or not 1 <= len(words) <= 5:
@@ -169,7 +170,7 @@ class Known:
         for place, value in enumerate(values):
             words = [(_folded(word), word[0].isupper()) for word in WORDS.findall(value)]
             bare.append(_bare(_folded(value)))
-            alone.append(words[0][0] if len(words) == 1 and not any(map(str.isdigit, value)) else "")
+            alone.append(words[0][0] if len(words) == 1 and DIGIT.search(value) is None else "")
             numbers = np.array(_numbers(value, runs=True), dtype="uint64")
             numbered[place] = bool(len(numbers)) and bool(_isin(numbers, self.numbers).any())
             for (first, upper), (second, upper_too) in pairwise(words):
@@ -514,15 +515,15 @@ def _folded(text: str) -> str:
 
 
 def _bare(folded: str) -> str:
-    return "".join(letter for letter in folded if letter.isalnum())
+    return NO_SIGN.sub("", folded)
 
 
 def _numbers(value: str, *, runs: bool = False) -> list[int]:
     """The digits of a value, and of each run of digits in it; without zeros in front, and only where they are many."""
-    if sum(map(str.isdigit, value)) < MIN_DIGITS:
+    if len(NO_DIGIT.sub("", value)) < MIN_DIGITS:
         return []
     found = RUNS.findall(value) if runs else [value]
-    digits = ["".join(letter for letter in text if letter.isdecimal()).lstrip("0") for text in found]
+    digits = [NO_DIGIT.sub("", text).lstrip("0") for text in found]
     return [int(text) for text in digits if MIN_DIGITS <= len(text) <= 18]
 
 

@@ -140,10 +140,9 @@ def cautions(*, split: str, overruled: Collection[str], undecided: Collection[st
             "right, sales will not see these figures; data/evaluate/leak_price.csv has them without."
         )
     if undecided:
-        found.append(
-            f"{len(undecided):,} {'column is' if len(undecided) == 1 else 'columns are'} left out undecided, until the "
-            f"contract says when {'it becomes' if len(undecided) == 1 else 'they become'} known: {', '.join(undecided)}."
-        )
+        several = len(undecided) > 1
+        count, they = (f"{len(undecided)} columns are", "they become") if several else ("1 column is", "it becomes")
+        found.append(f"{count} left out undecided, until the contract says when {they} known: {', '.join(undecided)}.")
     return found
 
 

@@ -110,11 +110,6 @@ def _rows(
     return rows
 
 
-def overruled(leaks: pd.DataFrame) -> list[str]:
-    """Columns that are called leak and stand in the model all the same, because the contract overrules the verdict."""
-    return leaks.loc[(leaks["verdict"] == "leak") & leaks["in_model"].astype(bool), "column"].astype(str).tolist()
-
-
 @dataclass(frozen=True)
 class _Column:
     """A column to be priced. `features`: of the model, made from it; where there are none, `feature` is added."""

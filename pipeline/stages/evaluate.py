@@ -7,7 +7,7 @@ import pandas as pd
 from pipeline.adapters import figures
 from pipeline.adapters.stage import Stage, main
 from pipeline.errors import ArtefactError
-from pipeline.leads import contract
+from pipeline.leads import contract, leakage
 from pipeline.scorer import Scorer
 from pipeline.scorer.features import feature_list
 from pipeline.scoring import leak_price, metrics, optimism
@@ -72,7 +72,7 @@ def run(stage: Stage) -> None:
         "bins_hold_share": float(reliability["holds"].mean()),
         "split": "random" if resolved.contract.time.kind == "none" else "time",
         "warning": metrics.RANDOM_SPLIT if resolved.contract.time.kind == "none" else "",
-        "leaks_overruled": len(leak_price.overruled(leaks)),
+        "leaks_overruled": len(leakage.overruled(leaks)),
         "one_feature": rivals.one_feature.name,
         "model_version": scorer.version,
     }

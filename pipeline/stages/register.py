@@ -8,7 +8,7 @@ from pipeline.adapters import candidates, registry, tracking
 from pipeline.adapters.stage import Stage, main
 from pipeline.leads import contract, drift, leakage
 from pipeline.scorer.features import feature_list
-from pipeline.scoring import gate, leak_price
+from pipeline.scoring import gate
 
 
 def run(stage: Stage) -> None:
@@ -39,9 +39,8 @@ def run(stage: Stage) -> None:
         limits=limits,
         seed=stage.params.run.seed,
     ).as_dict()
-    cautions = gate.cautions(
-        split=metrics["split"], overruled=leak_price.overruled(leaks), undecided=resolved.undecided
-    )
+    overruled = leakage.overruled(leaks)
+    cautions = gate.cautions(split=metrics["split"], overruled=overruled, undecided=resolved.undecided)
     moved = drift.compare(known, profile, limits.drift, stage.params.validate_.profile)
     warnings = drift.warnings(moved)
     decision["warnings"] = [*cautions, *(f"Drift since version {accepted}: {sentence}." for sentence in warnings)]

@@ -217,3 +217,15 @@ def test_changes_are_counted_from_the_moment_of_closing_on():
     none = leakage.when_known(moments.iloc[:0], leads)
     assert none is not None and none.empty
     assert leakage.when_known(moments, leads.drop(columns=["converted_at", "lost_at"])) is None
+
+
+def test_overruled_columns_are_leaks_in_the_model() -> None:
+    leaks = pd.DataFrame(
+        {
+            "column": ["deal", "visits", "region", "id"],
+            "verdict": ["leak", "leak", "suspect", ""],
+            "in_model": [False, True, True, False],
+        }
+    )
+    assert leakage.overruled(leaks) == ["visits"]
+    assert leakage.overruled(leaks.head(1)) == []

@@ -267,8 +267,3 @@ def test_of_many_rows_whole_leads_are_drawn():
     assert leak_price._some(rows, len(rows), 7) is rows
     few = price(called(deal="leak"), LIMITS.model_copy(update={"snapshots": 1000}))
     assert few["auc_with"].item() > 0.99
-
-
-def test_overruled_columns_are_leaks_in_the_model():
-    assert leak_price.overruled(called(deal="leak", visits="leak", region="suspect")) == ["visits"]
-    assert leak_price.overruled(called()) == []
