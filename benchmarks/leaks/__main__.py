@@ -29,7 +29,7 @@ from pipeline import process
 from pipeline.adapters import files, proposals
 from pipeline.adapters.stage import Stage
 from pipeline.leads.leakage import CLEAR, LEAK
-from pipeline.leads.proposal import Wishes
+from pipeline.leads.proposal_draft import Wishes
 from pipeline.paths import Workspace, find_root
 
 #: Other columns of a file that may be called leak.

@@ -142,7 +142,10 @@ def _cautions(workspace: Workspace) -> dict[str, str]:
     leaks = pd.read_csv(workspace.path("validate/leaks.csv"), keep_default_na=False)
     undecided = contract.restore(files.read_json(workspace.path("ingest/contract.json"))).undecided
     # A tag holds up to 8,000 characters.
-    tags = {"leaks_overruled": ", ".join(leakage.overruled(leaks))[:5000], "undecided_columns": str(len(undecided) or "")}
+    tags = {
+        "leaks_overruled": ", ".join(leakage.overruled(leaks))[:5000],
+        "undecided_columns": str(len(undecided) or ""),
+    }
     return {key: value for key, value in tags.items() if value}
 
 

@@ -49,6 +49,9 @@ PART_ROWS = 100_000
 #: A workbook whose sheet spans more cells than this is refused: one stray cell far out would fill the memory.
 MAX_SHEET_CELLS = 30_000_000
 
+#: No sheet of Excel has more rows.
+MAX_SHEET_ROWS = 2**20
+
 #: Seconds without a byte after which a download is given up.
 DOWNLOAD_TIMEOUT = 30.0
 
@@ -565,7 +568,7 @@ def _check_workbook(content: io.BytesIO, label: str, max_bytes: int) -> None:
                 continue
             with _member(archive, member, label) as sheet:
                 width, height = _reach(cast("IO[bytes]", _Limited(sheet, label, max_bytes)))
-            if width * height > MAX_SHEET_CELLS:
+            if height > MAX_SHEET_ROWS or width * height > MAX_SHEET_CELLS:
                 raise SourceError(
                     f"{label}: a sheet reaches {width:,} columns far and {height:,} rows down; delete what stands "
                     "beyond the table, or save the table as CSV."
@@ -573,24 +576,19 @@ def _check_workbook(content: io.BytesIO, label: str, max_bytes: int) -> None:
 
 
 def _reach(sheet: IO[bytes]) -> tuple[int, int]:
-    """How many columns and rows the XML of a sheet spans: as it says itself, else by the cells it names."""
-    block = sheet.read(2**16)
-    if said := re.search(rb'<dimension ref="[A-Z]+\d+:([A-Z]+)(\d+)"', block):
-        return _column_number(said[1]), int(said[2])
-    columns, height, rest = {b"A"}, 1, b""
-    while block:
-        cells = re.findall(rb'<c r="([A-Z]+)(\d+)"', rest + block)
-        if cells:
-            columns |= {column for column, _ in cells}
-            height = max(height, int(cells[-1][1]))
+    """How many columns and rows the XML of a sheet spans, by its cells; what it says of itself may be wrong."""
+    columns, rows, rest = {b"A"}, {b"1"}, b""
+    while block := sheet.read(2**20):
+        found = re.findall(rb"""\br=["']([A-Za-z]+)(\d+)["']""", rest + block)
+        columns |= {column for column, _ in found}
+        rows = {max(rows.union(row for _, row in found), key=int)}
         rest = block[-32:]
-        block = sheet.read(2**20)
-    return max(map(_column_number, columns)), height
+    return max(map(_column_number, columns)), int(rows.pop())
 
 
 def _column_number(letters: bytes) -> int:
     number = 0
-    for letter in letters:
+    for letter in letters.upper():
         number = number * 26 + letter - ord("A") + 1
     return number
 

@@ -147,6 +147,12 @@ def _judge(draft: Draft, typed: pd.DataFrame) -> pd.DataFrame:
     accused = verdicts[
         (verdicts["verdict"] != leakage.CLEAR) & verdicts["column"].isin(mine) & ~verdicts["column"].isin(told)
     ]
+    # What only stops telling with time is no leak: the column stays in, and says so.
+    only_old = found.evidence.groupby("column")["kind"].agg(set) == {"collapse"}
+    for name in accused["column"][accused["column"].map(only_old).astype(bool)]:
+        draft.columns[name].say(f"It may not help with newer leads: {_evidence(accused, name)}.")
+        draft.columns[name].note = "may not help with newer leads"
+    accused = accused[~accused["column"].map(only_old).astype(bool)]
     for name, verdict, evidence in zip(accused["column"], accused["verdict"], accused["evidence"], strict=True):
         column = draft.columns[name]
         if verdict == leakage.LEAK:
@@ -165,6 +171,10 @@ def _judge(draft: Draft, typed: pd.DataFrame) -> pd.DataFrame:
             column.note = "suspect of a leak"
     order = accused["verdict"].map({leakage.LEAK: 0, leakage.SUSPECT: 1}).sort_values(kind="stable").index
     return accused.loc[order, ["column", "verdict", "evidence"]].reset_index(drop=True)
+
+
+def _evidence(verdicts: pd.DataFrame, name: str) -> str:
+    return str(verdicts.loc[verdicts["column"] == name, "evidence"].item())
 
 
 def _to_judge(column: Column) -> bool:
