@@ -157,8 +157,8 @@ class Known:
         Returns:
             One row per value, bool. `whole`: it is a personal value, or holds two words that stand side by side in
             one, or the digits of one. `single`: it is a personal value of one word. `words`: two words side by side
-            both occur in personal values, neither in `vocabulary`; `capitals`: and both are capitalised, so that this
-            may be believed of a sentence as well.
+            both occur in personal values, neither in `vocabulary`; `capitals`: and both are capitalised, as not every
+            word of a longer text is, so that this may be believed of a sentence as well.
         """
         owners: list[int] = []
         ordered: list[str] = []
@@ -173,6 +173,8 @@ class Known:
             alone.append(words[0][0] if len(words) == 1 and DIGIT.search(value) is None else "")
             numbers = np.array(_numbers(value, runs=True), dtype="uint64")
             numbered[place] = bool(len(numbers)) and bool(_isin(numbers, self.numbers).any())
+            # In a headline every word is capitalised.
+            stands_out = len(words) <= 3 or not all(upper for _, upper in words)
             for (first, upper), (second, upper_too) in pairwise(words):
                 owners.append(place)
                 ordered.append(f"{first} {second}")
@@ -180,7 +182,7 @@ class Known:
                 telling = len(_telling([first, second])) == 2 and not {first, second} & vocabulary
                 firsts.append(first if telling else "")
                 seconds.append(second if telling else "")
-                capitals.append(upper and upper_too)
+                capitals.append(upper and upper_too and stands_out)
         owner = np.array(owners, dtype="int64")
         exact = _isin(_hashed(ordered), self.pairs) | _isin(_hashed(turned), self.pairs)
         loose = _isin(_hashed(firsts), self.words) & _isin(_hashed(seconds), self.words)

@@ -21,6 +21,8 @@ CALENDAR_CHANGES = 0.05
 #: Share of cells that must look personal for the whole column to count as that; names are told less surely.
 PERSONAL_SHARE = 0.05
 NAMES_SHARE = 0.5
+#: Where the column's own name says that it holds names, so many that are plainly some will do.
+NAMED_SHARE = 0.2
 
 #: Fewer rows show no order.
 CALENDAR_ROWS = 200
@@ -131,6 +133,8 @@ def _personal_kind(draft: Draft, name: str) -> str | None:
             return "phone numbers"
     said = vocabulary.personal(name)
     many = one.distinct > 20 and one.unlike > 0.05
+    if said == "a name" and one.kind == "category" and personal.share_of_names(text) >= NAMED_SHARE:
+        return "names"
     if said == "a date of birth":
         return "dates of birth"
     if one.kind == "timestamp":

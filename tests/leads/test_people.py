@@ -250,6 +250,7 @@ def test_free_text_is_judged_by_what_is_certain(monkeypatch: pytest.MonkeyPatch)
         (71, "notes"): "Gizva Fahmil wants an offer",
         (72, "notes"): "gizva fahmil wants an offer",  # in a sentence, names of two people are words
         (73, "notes"): "call 555-123-4567",
+        (76, "notes"): "Gizva Fahmil Wants An Offer",  # a headline
         (74, "notes"): "Qavek Zuxor",
         (75, "notes"): "ring 998710000012",
     }

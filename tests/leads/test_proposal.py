@@ -281,6 +281,15 @@ def test_personal_data_under_a_name_that_says_nothing(params):
     assert sum("field_" in sentence for sentence in found.decisions) == 2
 
 
+def test_a_few_people_who_come_again_and_again_are_people_where_the_column_says_so(params):
+    people = ["Anna Brel", "Peter Quint", "Zorabel Ulmquist"]
+    frame = small(won=["yes", "no", "no"], contact_person=people, contact=["cellular", "telephone"])
+    found = look(params, frame)
+    assert column(found, "contact_person")["role"] == "personal"
+    assert column(found, "contact")["role"] == "feature"
+    assert not any(person in str(found) for person in people)
+
+
 def test_no_word_that_looks_personal_or_stands_once_is_written_down(params):
     exports = lead_files.tables_of_three()
     activities = exports["activities"].frame.copy()
