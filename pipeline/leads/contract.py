@@ -478,14 +478,30 @@ def without_changing(resolved: Resolved, changed: Mapping[str, int]) -> tuple[Re
         for name in resolved.features
         if changed.get(name, 0) > 0
     }
+    left_out = without(
+        resolved,
+        reasons,
+        "by the changes table every column that might enter the model changes; declare `known_at: over_time`.",
+    )
+    return left_out, [f"column `{name}` is left out: {reason}" for name, reason in reasons.items()]
+
+
+def without(resolved: Resolved, reasons: Mapping[str, str], nothing_left: str) -> Resolved:
+    """The contract without some of its features, each with the reason.
+
+    Raises:
+        ContractError: nothing is left to learn from; the message says `nothing_left`.
+    """
     features = {name: one for name, one in resolved.features.items() if name not in reasons}
     if not features and not (resolved.contract.activities and resolved.contract.activities.kinds):
-        raise ContractError(
-            f"contract {resolved.name}: by the changes table every column that might enter the model changes; "
-            "declare `known_at: over_time`."
-        )
-    left_out = resolved.model_copy(update={"features": features, "excluded": resolved.excluded | reasons})
-    return left_out, [f"column `{name}` is left out: {reason}" for name, reason in reasons.items()]
+        raise ContractError(f"contract {resolved.name}: {nothing_left}")
+    return resolved.model_copy(
+        update={
+            "features": features,
+            "excluded": resolved.excluded | dict(reasons),
+            "tracked": [name for name in resolved.tracked if name not in reasons],
+        }
+    )
 
 
 def _names(contract: Contract) -> dict[str, str]:

@@ -24,7 +24,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from pipeline.params import Leaks, Power
+from pipeline.params import Leaks, Limits, Power
 
 Weight = Literal["leak", "suspect"]
 
@@ -275,6 +275,13 @@ def wilson(successes: np.ndarray, n: np.ndarray, z: float = 1.96) -> tuple[np.nd
 # Kinds of evidence
 
 
+def _weighed(column: str, kind: str, figure: float, limits: Limits, sentence: str) -> Item:
+    """A figure beyond the limit of a suspect, and perhaps beyond that of a leak."""
+    if figure >= limits.leak:
+        return Item(column, kind, figure, limits.leak, "leak", sentence)
+    return Item(column, kind, figure, limits.suspect, "suspect", sentence)
+
+
 def _filled(history: History) -> Iterator[Item]:
     """Columns that have a value for one outcome, and hardly ever for the other.
 
@@ -388,13 +395,11 @@ def _deciding(history: History) -> Iterator[Item]:
         always = enough & (converted / n >= params.rate) & (low >= params.rate - 0.1) & (plain <= params.rate - 0.2)
         covered = converted[always].sum() / outcome.sum()
         if covered >= params.suspect:
-            heavy = covered >= params.leak
-            yield Item(
+            yield _weighed(
                 name,
                 "deciding_values",
                 covered,
-                params.leak if heavy else params.suspect,
-                "leak" if heavy else "suspect",
+                params,
                 f"{converted[always].sum() / n[always].sum():.1%} of the leads with some of its values convert, and "
                 f"these make {covered:.0%} of all conversions",
             )
@@ -422,13 +427,11 @@ def _changed(history: History) -> Iterator[Item]:
         share = after / changes if changes else 0.0
         if name not in history.columns or after < params.min_rows or share < params.changed.suspect:
             continue
-        heavy = share >= params.changed.leak
-        yield Item(
+        yield _weighed(
             name,
             "changed_after",
             share,
-            params.changed.leak if heavy else params.changed.suspect,
-            "leak" if heavy else "suspect",
+            params.changed,
             f"{after:,} of its {changes:,} changes were recorded when the outcome was known",
         )
 
@@ -495,13 +498,11 @@ def _stand_ins(history: History, leaks: set[str]) -> Iterator[Item]:
             plain = out_of_fold(np.zeros(len(side), dtype="int64"), side, own, history.params)
             told = gain(side, out_of_fold(codes[mine], side, own, history.params), plain)
             if told >= params.suspect:
-                heavy = told >= params.leak
-                yield Item(
+                yield _weighed(
                     name,
                     "stands_in",
                     told,
-                    params.leak if heavy else params.suspect,
-                    "leak" if heavy else "suspect",
+                    params,
                     f"tells {told:.0%} of what there is to know about {leak}, which leaks",
                 )
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import ContractError
 from pipeline.leads import evidence
 from pipeline.leads.contract import (
     CONVERTED,
@@ -25,6 +24,7 @@ from pipeline.leads.contract import (
     Column,
     Resolved,
     fact_name,
+    without,
 )
 from pipeline.params import Leaks
 from pipeline.scorer.cleaning import clean
@@ -149,7 +149,7 @@ def when_known(moments: pd.DataFrame, leads: pd.DataFrame) -> pd.DataFrame | Non
     """
     if CONVERTED_AT not in leads:
         return None
-    closed = leads.set_index(LEAD_KEY)[[CONVERTED_AT, LOST_AT]].min(axis=1)
+    closed = leads.drop_duplicates(LEAD_KEY).set_index(LEAD_KEY)[[CONVERTED_AT, LOST_AT]].min(axis=1)
     mine = moments[moments[LEAD_KEY].isin(closed.index)]
     after = (mine["recorded_at"].to_numpy() >= closed.reindex(mine[LEAD_KEY]).to_numpy()).astype("int64")
     counted = pd.Series(after, index=mine["column"].to_numpy()).groupby(level=0).agg(["size", "sum"])
@@ -231,16 +231,8 @@ def without_leaks(resolved: Resolved, leaks: pd.DataFrame) -> Resolved:
     """
     left_out = leaks[~leaks["in_model"] & leaks["column"].isin(list(resolved.features))]
     reasons = dict(zip(left_out["column"], left_out["reason"], strict=True))
-    features = {name: one for name, one in resolved.features.items() if name not in reasons}
-    if not features and not (resolved.contract.activities and resolved.contract.activities.kinds):
-        raise ContractError(
-            f"contract {resolved.name}: every column that might enter the model is a leak (data/validate/leaks.csv); "
-            "nothing to learn from."
-        )
-    return resolved.model_copy(
-        update={
-            "features": features,
-            "excluded": resolved.excluded | reasons,
-            "tracked": [name for name in resolved.tracked if name not in reasons],
-        }
+    return without(
+        resolved,
+        reasons,
+        "every column that might enter the model is a leak (data/validate/leaks.csv); nothing to learn from.",
     )

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pipeline.leads import leakage
 from pipeline.leads import tables as typing_
-from pipeline.leads.contract import CONVERTED_AT, CREATED_AT, LEAD_KEY, LOST_AT, ROW, Resolved, parse, resolve
+from pipeline.leads.contract import CREATED_AT, LEAD_KEY, ROW, Resolved, parse, resolve
 from pipeline.leads.people import Sieve
 from pipeline.leads.proposal_columns import describe_columns, left_out
 from pipeline.leads.proposal_draft import Column, Draft, Table, Wishes, as_contract, listed, look_at
@@ -190,14 +190,7 @@ def _typed_changes(draft: Draft, resolved: Resolved, leads: pd.DataFrame) -> tup
         return typing_.empty("changes").table, None
     changes = typing_.type_changes(table.cells, resolved, decimal=table.source.get("decimal", ".")).table
     changes = changes[changes[LEAD_KEY].isin(leads[LEAD_KEY])].sort_values([LEAD_KEY, "recorded_at", ROW])
-    if draft.outcome["kind"] != "dates":
-        return changes, None
-    closed = leads.set_index(LEAD_KEY)[[CONVERTED_AT, LOST_AT]].min(axis=1)
-    closed = closed[~closed.index.duplicated()]
-    after = changes["recorded_at"] >= changes[LEAD_KEY].map(closed)
-    counted = pd.DataFrame({"column": changes["column"], "after": after.astype("int64")})
-    grouped = counted.groupby("column")["after"].agg(["size", "sum"]).reset_index()
-    return changes, grouped.set_axis(["column", "changes", "after_outcome"], axis=1)
+    return changes, leakage.when_known(changes, leads)
 
 
 def _mark_periods(draft: Draft, typed: pd.DataFrame) -> None:

@@ -17,6 +17,19 @@ from pipeline.params import load_yaml
 from tests import small_history
 from tests.small_history import resolved
 
+#: A source without dates, and with one feature.
+UNDATED: dict[str, Any] = {
+    "key": "row_number",
+    "time": {"kind": "none"},
+    "outcome": {"kind": "flag", "horizon_days": 0, "column": "bought", "positive": "yes"},
+    "activities": None,
+    "changes": None,
+    "columns": {
+        "bought": {"role": "outcome", "type": "boolean", "known_at": "outcome"},
+        "pages": {"role": "feature", "type": "number", "known_at": "creation"},
+    },
+}
+
 
 @pytest.fixture(scope="module")
 def limits(project_root):
@@ -83,20 +96,9 @@ def test_a_leak_stays_out_unless_the_contract_overrules(project_root, log, limit
 
 
 def test_nothing_left_to_learn_from_is_an_error():
-    content: dict[str, Any] = {
-        "key": "row_number",
-        "time": {"kind": "none"},
-        "outcome": {"kind": "flag", "horizon_days": 0, "column": "bought", "positive": "yes"},
-        "activities": None,
-        "changes": None,
-        "columns": {
-            "bought": {"role": "outcome", "type": "boolean", "known_at": "outcome"},
-            "pages": {"role": "feature", "type": "number", "known_at": "creation"},
-        },
-    }
     leaks = pd.DataFrame({"column": ["pages"], "in_model": [False], "reason": ["a leak, as the evidence says"]})
     with pytest.raises(ContractError, match="every column that might enter the model is a leak"):
-        leakage.without_leaks(resolved(content), leaks)
+        leakage.without_leaks(resolved(UNDATED), leaks)
 
 
 def test_a_tracked_column_as_it_was_at_creation():
@@ -167,20 +169,9 @@ def test_a_personal_column_leaves_its_facts(limits):
 
 
 def test_without_dates_there_are_no_shares(limits):
-    content: dict[str, Any] = {
-        "key": "row_number",
-        "time": {"kind": "none"},
-        "outcome": {"kind": "flag", "horizon_days": 0, "column": "bought", "positive": "yes"},
-        "activities": None,
-        "changes": None,
-        "columns": {
-            "bought": {"role": "outcome", "type": "boolean", "known_at": "outcome"},
-            "pages": {"role": "feature", "type": "number", "known_at": "creation"},
-        },
-    }
     history = small_history.tables()
     leads = history["leads"][["row", "lead_id"]].assign(converted=[True, False, False], pages=1.0)
-    contract = resolved(content)
+    contract = resolved(UNDATED)
     found = leakage.report(leads, contract, leakage.judge(leads, history["changes"], contract, limits, None))
     assert found["filled_open"].isna().all() and found["filled_closed"].isna().all()
     assert found["in_model"].tolist() == [False, True]
