@@ -17,7 +17,7 @@ from pipeline.errors import ParamsError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
-Family = Literal["logistic", "xgboost"]
+Family = Literal["scorecard", "logistic", "xgboost"]
 
 
 class Section(BaseModel):
@@ -157,6 +157,14 @@ class Recording(Section):
     min_expected: Annotated[float, Field(gt=0)]
 
 
+class Periods(Section):
+    """When a column tells the period rather than the lead; see `pipeline.leads.periods`."""
+
+    max_share: Annotated[float, Field(gt=0, le=1)]
+    blocks: Annotated[int, Field(ge=2)]
+    min_rows: Positive
+
+
 class Featurize(Section):
     """Snapshots, their ages and windows, and the splits in time."""
 
@@ -165,6 +173,7 @@ class Featurize(Section):
     train_share: Annotated[float, Field(gt=0, lt=1)]
     calibrate_share: Annotated[float, Field(gt=0, lt=1)]
     time_proof_samples: Positive
+    periods: Periods
     maturity: Maturity
     recording: Recording
 
@@ -182,37 +191,70 @@ Range = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_l
 Number = Annotated[float, Field(gt=0)]
 
 
+HalfLife = Annotated[float, Field(ge=0)]
+
+
 class LogisticSettings(Section):
-    """Settings of one logistic trial: bins per number, and the inverse strength of the ridge penalty."""
+    """Settings of one logistic trial: bins per number, the inverse strength of the ridge penalty, and the share of the
+    learned history after which a row counts half (0: all count alike)."""
 
     bins: Annotated[int, Field(ge=1, le=50)]
     c: Number
+    half_life: HalfLife
+
+
+class ScorecardSettings(Section):
+    """Settings of one scorecard trial.
+
+    `prior_rows`: rows at the plain rate that are added to every bin. `c`: inverse strength of the pull of a feature's
+    weight towards `towards`. `folds`: parts of the leads that a feature's evidence is counted apart on.
+    """
+
+    bins: Annotated[int, Field(ge=1, le=50)]
+    prior_rows: Number
+    c: Number
+    towards: Annotated[float, Field(ge=0, le=1)]
+    folds: Annotated[int, Field(ge=2, le=20)]
+    half_life: HalfLife
 
 
 class XGBoostSettings(Section):
-    """Settings of one XGBoost trial, under XGBoost's own names."""
+    """Settings of one XGBoost trial, under XGBoost's own names, and how categories enter: as they are (`native`) or as
+    the conversion rate of their level among other leads (`target`), drawn to the plain rate by `target_prior` rows."""
 
-    max_depth: Annotated[int, Field(ge=1, le=12)]
+    max_depth: Annotated[int, Field(ge=1, le=6)]
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     min_child_weight: Number
     subsample: Annotated[float, Field(gt=0, le=1)]
     colsample_bytree: Annotated[float, Field(gt=0, le=1)]
     reg_lambda: Number
+    categories: Literal["native", "target"]
+    target_prior: Number
+    half_life: HalfLife
 
 
 class LogisticSpace(Section):
     """Where the logistic search begins, and the ranges it draws from."""
 
-    first: LogisticSettings
+    first: Annotated[list[LogisticSettings], Field(min_length=1)]
     bins: Range
     c: Range
     clip: Number
 
 
+class ScorecardSpace(Section):
+    """Where the scorecard search begins, and the ranges it draws from."""
+
+    first: Annotated[list[ScorecardSettings], Field(min_length=1)]
+    bins: Range
+    prior_rows: Range
+    c: Range
+
+
 class XGBoostSpace(Section):
     """Where the XGBoost search begins, and the ranges it draws from."""
 
-    first: XGBoostSettings
+    first: Annotated[list[XGBoostSettings], Field(min_length=1)]
     max_depth: Range
     learning_rate: Range
     min_child_weight: Range
@@ -223,37 +265,64 @@ class XGBoostSpace(Section):
     early_stopping_rounds: Positive
 
 
+class Blend(Section):
+    """Which trials become members of the margin, and with what weight; see `pipeline.scoring.blend`."""
+
+    near: Annotated[float, Field(ge=0, lt=1)]
+    near_most: Positive
+    patience: Number
+    resamples: Positive
+    least_weight: Annotated[float, Field(ge=0, lt=0.5)]
+    members: Positive
+    cost_us: Number
+
+
 class Tune(Section):
-    """The search: how many trials per family, judged on how many forward-in-time folds, over which settings."""
+    """The search: how many trials per family, judged on how many folds, over which settings."""
 
     trials: Annotated[dict[Family, Positive], Field(min_length=1)]
     random_trials: Positive
     folds: Annotated[int, Field(ge=2, le=10)]
     first_fold_share: Annotated[float, Field(gt=0, lt=1)]
-    members_per_family: Annotated[int, Field(ge=1, le=10)]
-    blend_steps: Positive
+    prune_worse: Annotated[float, Field(ge=0)]
+    min_conversions: Positive
+    half_lives: Annotated[list[HalfLife], Field(min_length=1)]
+    blend: Blend
+    scorecard: ScorecardSpace
     logistic: LogisticSpace
     xgboost: XGBoostSpace
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:
-        for family, space in (("logistic", self.logistic), ("xgboost", self.xgboost)):
-            for name, bounds in space.model_dump().items():
+        for family, space in (("scorecard", self.scorecard), ("logistic", self.logistic), ("xgboost", self.xgboost)):
+            for name, bounds in space.model_dump(exclude={"first"}).items():
                 if isinstance(bounds, list) and bounds[0] > bounds[1]:
                     raise ValueError(f"{family}.{name}: the lower end comes first")
         return self
 
 
 class Train(Section):
-    """How the settings found become members of the margin."""
+    """How the settings found become members of the margin, and when there is nothing to learn.
+
+    `bags`: fits of each tree member under other seeds. `min_signal`: how many standard errors the ranking out of sample
+    must lie above chance.
+    """
 
     base_rows: Positive
+    bags: Annotated[int, Field(ge=1, le=20)]
+    min_signal: Annotated[float, Field(ge=0)]
+
+
+CalibratorKind = Literal["none", "intercept", "sigmoid", "beta"]
 
 
 class Calibrate(Section):
-    """Choice of calibrator, reliability bins, the interval, and where tiers begin."""
+    """Choice of calibrator and level, reliability bins, the interval, and where tiers begin."""
 
-    calibrators: Annotated[list[Literal["none", "intercept", "sigmoid"]], Field(min_length=1)]
+    calibrators: Annotated[list[CalibratorKind], Field(min_length=1)]
+    level_shares: list[Annotated[float, Field(gt=0, lt=1)]]
+    steps: Annotated[int, Field(ge=2, le=50)]
+    max_shift: Number
     min_conversions: Positive
     bins: Annotated[int, Field(ge=2, le=50)]
     interval_level: Annotated[float, Field(gt=0.5, lt=1)]
@@ -288,6 +357,7 @@ class Evaluate(Section):
     bootstrap_samples: Annotated[int, Field(ge=50)]
     interval_level: Annotated[float, Field(gt=0.5, lt=1)]
     slice_min_rows: Positive
+    max_shift: Number
     leak_price: LeakPrice
 
 

@@ -167,6 +167,15 @@ def _windows(found: pd.DataFrame, kept: pd.DataFrame, edges: list[Any], *, axis:
     return pd.DataFrame(rows)
 
 
+def before_test(cohort: Cohort, leads: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """The leads with snapshots in the train and calibrate windows, in their order, and their places on the axis."""
+    mine = (
+        cohort.snapshots[cohort.snapshots["split"] != "test"].drop_duplicates(LEAD_KEY).set_index(LEAD_KEY)["position"]
+    )
+    before = leads[leads[LEAD_KEY].isin(mine.index)]
+    return before, mine.reindex(before[LEAD_KEY]).to_numpy()
+
+
 def check_windows(
     snapshots: pd.DataFrame, windows: pd.DataFrame, leads: pd.DataFrame, contract: Contract, newest: pd.Timestamp
 ) -> dict[str, int]:

@@ -27,6 +27,7 @@ Encoding = Literal["utf-8", "cp1252", "latin-1", "utf-16"]
 
 #: Facts that the scorer derives from a personal column; see `pipeline/scorer/facts.py`.
 Fact = Literal["work_email", "present"]
+Direction = Literal["rising", "falling"]
 
 
 class Part(BaseModel):
@@ -190,6 +191,8 @@ class Column(Part):
     their changes, enter the model. A row that holds a name, an e-mail address or a phone number in any but a `personal`
     column is refused at ingest, unless the value is among `values`; an `identifier` may look like a phone number.
     `overrules_leak`: why a column enters the model although the leak detector convicts it; the run is tagged with it.
+    `overrules_period`: why a column enters although it tells when rather than who. `direction`: the chance may only
+    rise, or only fall, with its value.
     """
 
     role: Role
@@ -210,6 +213,8 @@ class Column(Part):
     facts: list[Fact] = []
     reason: str | None = None
     overrules_leak: Annotated[str, Field(min_length=1)] | None = None
+    overrules_period: Annotated[str | None, Field(min_length=1, exclude_if=_unset)] = None
+    direction: Annotated[Direction | None, Field(exclude_if=_unset)] = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -225,6 +230,10 @@ class Column(Part):
             raise ValueError("`facts` are derived from personal columns")
         if self.overrules_leak is not None and (self.role != "feature" or self.known_at in ("outcome", "unknown")):
             raise ValueError("`overrules_leak` goes with a feature known at creation or over time")
+        if self.overrules_period is not None and self.role != "feature":
+            raise ValueError("`overrules_period` goes with features")
+        if self.direction is not None and (self.role != "feature" or self.type == "category"):
+            raise ValueError("`direction` goes with features that are numbers or booleans")
         if self.not_before is not None and self.type != "timestamp":
             raise ValueError("`not_before` goes with timestamps")
         if self.format is not None and self.type != "timestamp":
@@ -233,10 +242,15 @@ class Column(Part):
 
 
 class Kind(Part):
-    """One kind of activity and the criterion a sales person would call it."""
+    """One kind of activity and the criterion a sales person would call it.
+
+    `direction`: `rising` where the chance may only rise with how often it happened, and how lately; `falling` where it
+    may only fall.
+    """
 
     criterion: Name | None = None
     group: Group = "engagement"
+    direction: Annotated[Direction | None, Field(exclude_if=_unset)] = None
 
 
 class Activities(Part):

@@ -10,25 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from pipeline.leads import leakage
 from pipeline.leads import tables as typing_
 from pipeline.leads.contract import CREATED_AT, LEAD_KEY, ROW, Resolved, parse, resolve
 from pipeline.leads.people import Sieve
+from pipeline.leads.periods import shares
 from pipeline.leads.proposal_columns import describe_columns, left_out
 from pipeline.leads.proposal_draft import Column, Draft, Table, Wishes, as_contract, listed, look_at
 from pipeline.leads.proposal_history import find_activities, find_changes
 from pipeline.leads.proposal_lead import find_created, find_key, find_personal, find_time, references
 from pipeline.leads.proposal_outcome import find_horizon, find_outcome, newest_moment
 from pipeline.params import Params
-
-#: A column names the period rather than the lead where its place in time explains more than this share of what varies
-#: in it, over so many blocks of so many rows; no outcome is looked at.
-PERIOD_SHARE = 0.5
-PERIOD_BLOCKS = 30
-PERIOD_ROWS = 1_500
 
 #: Of the rows that may be refused, the part that a proposal uses up at most.
 REFUSED_PART = 0.5
@@ -195,55 +189,32 @@ def _typed_changes(draft: Draft, resolved: Resolved, leads: pd.DataFrame) -> tup
 
 def _mark_periods(draft: Draft, typed: pd.DataFrame) -> None:
     """Columns that say when rather than who are left out: they learn which months were good."""
-    kind = draft.time["kind"]
-    if kind == "none" or len(typed) < PERIOD_ROWS:
+    kind, limits = draft.time["kind"], draft.params.featurize.periods
+    if kind == "none":
         return
-    order = np.argsort(typed[CREATED_AT if kind == "column" else ROW].to_numpy(), kind="stable")
-    block = np.empty(len(order), dtype="int64")
-    block[order] = np.arange(len(order)) * PERIOD_BLOCKS // len(order)
     names = _resolved(draft).names
-    periods = []
-    for name, column in draft.columns.items():
-        if column.keys.get("role") != "feature" or not (column.keys["known_at"] == "creation" or column.suspect):
-            continue
-        share = explained(typed[names[name]], block)
-        if share > PERIOD_SHARE:
+    open_ = [
+        name
+        for name, column in draft.columns.items()
+        if column.keys.get("role") == "feature" and (column.keys["known_at"] == "creation" or column.suspect)
+    ]
+    place = typed[CREATED_AT if kind == "column" else ROW].to_numpy()
+    found = []
+    for name, share in shares({name: typed[names[name]] for name in open_}, place, limits).items():
+        column = draft.columns[name]
+        if share > limits.max_share:
             for key in ("known_at", "criterion", "group"):
                 column.keys.pop(key)
                 column.remarks.pop(key, None)
             column.set("role", "ignored", f"guess: its place in time explains {share:.0%} of what varies in it")
             column.set("reason", "names the period, not the lead")
             column.note = "names the period, not the lead"
-            periods.append(f"`{name}` ({share:.0%})")
-    if periods:
+            found.append(f"`{name}` ({share:.0%})")
+    if found:
         draft.decisions.append(
-            f"{', '.join(periods)}: left out, since their place in time explains so much of what varies in them that "
+            f"{', '.join(found)}: left out, since their place in time explains so much of what varies in them that "
             "they tell when, not who. Make one a feature if it will keep its meaning."
         )
-
-
-def explained(values: pd.Series, block: np.ndarray) -> float:
-    """Share of a column's variation that the block of time explains, in [0, 1].
-
-    Numbers: eta squared of their ranks. Words: Gini impurity, a missing one counting as a word of its own.
-
-    Args:
-        values: float64 or str.
-        block: int array of shape (n,), the block each row lies in.
-    """
-    if values.dtype.kind == "f":
-        given = values.notna().to_numpy()
-        if given.sum() < 2:
-            return 0.0
-        ranks = pd.Series(values[given].rank().to_numpy())
-        total = float(((ranks - ranks.mean()) ** 2).sum())
-        means = ranks.groupby(block[given]).transform("mean")
-        return float(((means - ranks.mean()) ** 2).sum() / total) if total else 0.0
-    table = pd.crosstab(block, values.fillna("").to_numpy()).to_numpy(dtype="float64")
-    rows = table.sum(axis=1)
-    whole = 1 - ((table.sum(axis=0) / table.sum()) ** 2).sum()
-    within = (rows / rows.sum() * (1 - ((table / rows[:, None]) ** 2).sum(axis=1))).sum()
-    return float(1 - within / whole) if whole else 0.0
 
 
 def _finish(draft: Draft, suspects: pd.DataFrame) -> Proposal:

@@ -17,6 +17,8 @@ FORMAT = 1
 #: read.
 CROSS = ("not_before", "not_with")
 
+DIRECTIONS = {"rising": 1, "falling": -1, None: 0}
+
 
 def specify(resolved: Resolved, params: Featurize) -> dict[str, Any]:
     """The specification as plain data.
@@ -24,7 +26,8 @@ def specify(resolved: Resolved, params: Featurize) -> dict[str, Any]:
     `names`: source name -> name the scorer uses. `facts`: derived from personal columns. `profile`: lead columns that
     are features. `checks`: what a row must keep to be scored, as at validation. `tracked`: source columns with
     changes. `kinds`: activity kinds. `aged`: whether age is a feature. `max_age_days`: the oldest age looked at in
-    training, none where outcomes are decided at once.
+    training, none where outcomes are decided at once. `timed`: the source has an order in time. `direction`: 1 where
+    the chance may only rise with a feature, -1 where it may only fall, 0 where it is free.
     """
     contract = resolved.contract
     file = contract.source.leads
@@ -48,6 +51,7 @@ def specify(resolved: Resolved, params: Featurize) -> dict[str, Any]:
                 "group": group,
                 "tracked": column in resolved.tracked,
                 "declared": declared.get(name, {"name": name, "type": "boolean"}),
+                "direction": DIRECTIONS[contract.columns[source].direction] if source else 0,
             }
         )
     kinds = contract.activities.kinds if contract.activities else {}
@@ -57,6 +61,7 @@ def specify(resolved: Resolved, params: Featurize) -> dict[str, Any]:
         "format": FORMAT,
         "contract": contract.name,
         "horizon_days": contract.outcome.horizon_days,
+        "timed": contract.time.kind != "none",
         "names": {source: name for source, name in resolved.names.items() if source != name},
         "facts": [
             {"name": fact_name(name, fact), "column": name, "fact": fact}
@@ -74,7 +79,13 @@ def specify(resolved: Resolved, params: Featurize) -> dict[str, Any]:
             )
         ],
         "kinds": [
-            {"name": name, "criterion": kind.criterion or name, "group": kind.group} for name, kind in kinds.items()
+            {
+                "name": name,
+                "criterion": kind.criterion or name,
+                "group": kind.group,
+                "direction": DIRECTIONS[kind.direction],
+            }
+            for name, kind in kinds.items()
         ],
         "windows_days": list(params.windows_days),
         "aged": looked_at_ages,

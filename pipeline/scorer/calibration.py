@@ -1,7 +1,12 @@
 """From margin to probability, interval and score.
 
-Calibration is one monotone function of the margin, `sigmoid(intercept + slope * margin)` with slope > 0 (Platt 1999);
-"none" is intercept 0 and slope 1. The interval is stored as offsets in log-odds at a few margins and interpolated.
+Calibration is one monotone function of the margin m,
+
+    log-odds = intercept - low_slope * softplus(-m) + high_slope * softplus(m),   softplus(m) = log(1 + exp(m)),
+
+with slopes > 0. Equal slopes make it `intercept + slope * m` (Platt 1999), intercept 0 and slope 1 leave the margin as
+it is, two slopes are beta calibration (Kull, Silva Filho and Flach 2017). The interval is stored as offsets in log-odds
+at a few margins and interpolated.
 """
 
 from __future__ import annotations
@@ -23,14 +28,23 @@ def tenths(probability: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Calibration:
-    """`kind` names how the two numbers were found; the formula is the same for all."""
+    """`kind` names how the three numbers were found; the formula is the same for all."""
 
     kind: str
     intercept: float
-    slope: float
+    low_slope: float
+    high_slope: float
 
     def log_odds(self, margin: np.ndarray) -> np.ndarray:
-        return self.intercept + self.slope * np.asarray(margin, dtype="float64")
+        m = np.asarray(margin, dtype="float64")
+        if self.low_slope == self.high_slope:
+            return self.intercept + self.low_slope * m
+        return self.intercept - self.low_slope * np.logaddexp(0.0, -m) + self.high_slope * np.logaddexp(0.0, m)
+
+    def slope(self, margin: np.ndarray) -> np.ndarray:
+        """Change of the log-odds with the margin, > 0, shape as `margin`."""
+        above = sigmoid(margin)
+        return self.low_slope * (1 - above) + self.high_slope * above
 
     def probability(self, margin: np.ndarray) -> np.ndarray:
         """Calibrated chance in (0, 1), shape as `margin`."""

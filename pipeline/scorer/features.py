@@ -73,6 +73,24 @@ def feature_list(spec: dict[str, Any]) -> list[dict[str, str]]:
     return features
 
 
+def directions(spec: dict[str, Any]) -> np.ndarray:
+    """Per feature of `feature_list`: 1 where the chance may only rise with it, -1 where it may only fall, 0 where it is
+    free. int64 of shape (n_features,).
+
+    A kind of activity that speaks for a conversion does so by its counts, and against it by the days since the last.
+    """
+    signs: dict[str, int] = {}
+    for column in spec["profile"]:
+        signs[column["name"]] = column.get("direction", 0)
+    for kind in spec["kinds"]:
+        sign = kind.get("direction", 0)
+        for days in spec["windows_days"]:
+            signs[f"n_{kind['name']}_{days}d"] = sign
+        signs[f"n_{kind['name']}"] = sign
+        signs[f"days_since_{kind['name']}"] = -sign
+    return np.array([signs.get(feature["name"], 0) for feature in feature_list(spec)], dtype="int64")
+
+
 def build(rows: pd.DataFrame, history: History, spec: dict[str, Any]) -> pd.DataFrame:
     """Features of every row.
 

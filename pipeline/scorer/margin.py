@@ -112,14 +112,33 @@ class LogisticMember:
 @dataclass(frozen=True)
 class XGBoostMember:
     """Gradient-boosted trees; contributions are exact path-dependent SHAP values of the margin (Lundberg et al.
-    2020)."""
+    2020).
+
+    `values`: where the trees see categories as numbers, one number per training level and column; None where they see
+    them as they are.
+    """
 
     encoder: Encoder
     booster: xgb.Booster
+    values: dict[str, list[float]] | None = None
     kind = "xgboost"
 
+    @staticmethod
+    def translate(encoder: Encoder, matrix: np.ndarray, values: dict[str, list[float]] | None) -> np.ndarray:
+        """The encoded matrix as the trees see it: categories as the numbers of `values`."""
+        if not values:
+            return matrix
+        result = matrix.copy()
+        for name, table in values.items():
+            k = encoder.names.index(name)
+            known = ~np.isnan(matrix[:, k])
+            result[known, k] = np.asarray(table)[matrix[known, k].astype("int64")]
+        return result
+
     def _dmatrix(self, matrix: np.ndarray) -> xgb.DMatrix:
-        return xgb.DMatrix(matrix, feature_types=self.encoder.feature_types, enable_categorical=True)
+        types = self.encoder.feature_types if self.values is None else ["q"] * len(self.encoder.names)
+        seen = self.translate(self.encoder, matrix, self.values)
+        return xgb.DMatrix(seen, feature_types=types, enable_categorical=True)
 
     def contributions(self, matrix: np.ndarray) -> tuple[float, np.ndarray]:
         if len(matrix) == 0:
@@ -127,8 +146,10 @@ class XGBoostMember:
         parts = self.booster.predict(self._dmatrix(matrix), pred_contribs=True).astype("float64")
         return float(parts[0, -1]), parts[:, :-1]
 
-    def margin(self, matrix: np.ndarray) -> np.ndarray:
-        return self.booster.predict(self._dmatrix(matrix), output_margin=True).astype("float64")
+    def margin(self, matrix: np.ndarray, rounds: int = 0) -> np.ndarray:
+        """Margin of every row; of the first `rounds` trees only, where that is not 0."""
+        found = self.booster.predict(self._dmatrix(matrix), output_margin=True, iteration_range=(0, rounds))
+        return np.asarray(found.astype("float64"))
 
 
 Member = LogisticMember | XGBoostMember
@@ -157,6 +178,10 @@ class Margin:
         parts = self.raw(self.encoder.matrix(features), self.members, self.weights)[1] - self.centre
         return np.where(self.encoder.unknown(features), 0.0, parts)
 
+    def values(self, features: pd.DataFrame) -> np.ndarray:
+        """The margin of every row, without the current level: base + the sum of its contributions."""
+        return np.asarray(self.base + self.contributions(features).sum(axis=1))
+
     @staticmethod
     def raw(matrix: np.ndarray, members: list[Member], weights: list[float]) -> tuple[float, np.ndarray]:
         """Weighted bias and contributions before centring."""
@@ -181,6 +206,7 @@ class Margin:
             entry: dict[str, Any] = {"kind": member.kind, "weight": weight}
             if isinstance(member, XGBoostMember):
                 entry["file"] = f"member_{k}.ubj"
+                entry["values"] = member.values
                 blobs[entry["file"]] = bytes(member.booster.save_raw(raw_format="ubj"))
             else:
                 entry |= {"intercept": member.intercept, "terms": member.terms}
@@ -201,7 +227,7 @@ class Margin:
         for entry in document["members"]:
             if entry["kind"] == "xgboost":
                 booster = xgb.Booster(model_file=bytearray((folder / entry["file"]).read_bytes()))
-                members.append(XGBoostMember(encoder=encoder, booster=booster))
+                members.append(XGBoostMember(encoder=encoder, booster=booster, values=entry["values"]))
             else:
                 members.append(LogisticMember(encoder=encoder, intercept=entry["intercept"], terms=entry["terms"]))
         return cls(

@@ -37,7 +37,9 @@ def points(contributions: np.ndarray, base: float, calibration: Calibration) -> 
     shift = contributions.sum(axis=1)
     rise = probability(base + shift) - start
     with np.errstate(divide="ignore", invalid="ignore"):
-        slope = np.where(np.abs(shift) > 1e-9, rise / shift, calibration.slope * start * (1 - start))
+        slope = np.where(
+            np.abs(shift) > 1e-9, rise / shift, float(calibration.slope(np.array(base))) * start * (1 - start)
+        )
     exact = contributions * slope[:, None] * 1000.0
     base_tenths = int(tenths(np.array([start]))[0])
     target = tenths(probability(base + shift)) - base_tenths

@@ -14,6 +14,7 @@ import pandas as pd
 
 from pipeline.errors import ArtefactError
 from pipeline.params import Register
+from pipeline.scoring import levels
 from pipeline.scoring import metrics as measures
 
 #: The rivals that a candidate must beat, and what a reader calls them.
@@ -123,16 +124,20 @@ def decide(
     return Decision(passed=all(check.passed for check in checks), checks=tuple(checks))
 
 
-def cautions(*, split: str, overruled: Collection[str], undecided: Collection[str]) -> list[str]:
+def cautions(
+    *, metrics: Mapping[str, Any], max_shift: float, overruled: Collection[str], undecided: Collection[str]
+) -> list[str]:
     """What a reader of the figures must know, one sentence each; none of it is held against the candidate.
 
     Args:
-        split: `time`, or `random` where the source has no time axis.
+        metrics: of the evaluation: `split` (`time`, or `random` where the source has no time axis), and the figures of
+            `levels`.
+        max_shift: the limit that the evaluation held a shift of the level against, in log-odds.
         overruled: columns called leak that the contract keeps in the model.
         undecided: columns left out because the contract does not say when their value becomes known.
     """
-    found = []
-    if split == "random":
+    found = levels.sentences(metrics, max_shift)
+    if metrics["split"] == "random":
         found.append(measures.RANDOM_SPLIT)
     if overruled:
         found.append(

@@ -208,10 +208,9 @@ class _Trial:
         if place:
             levels = {name: known for name, known in self.encoder.levels.items() if name in names}
             encoder = Encoder(names=list(names), levels=levels, complete=[])
+            free = np.zeros(len(names), dtype="int64")
             member = fit.fit_xgboost(
-                encoder,
-                self.train[:, place],
-                self.label,
+                fit.Rows(encoder, self.train[:, place], self.label, np.arange(len(self.label)), free),
                 self.params.xgboost,
                 rounds=self.params.rounds,
                 seed=self.seed,

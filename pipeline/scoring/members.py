@@ -1,45 +1,68 @@
-"""The members of the margin, fitted on the whole train window."""
+"""The members of the margin, fitted on all that is known before the test window."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.params import LogisticSettings, Run, Train, XGBoostSettings
+from pipeline.params import Run, Train, XGBoostSettings
 from pipeline.scorer.margin import Encoder, Margin, Member
-from pipeline.scoring.fit import encode, fit_logistic, fit_xgboost
+from pipeline.scoring.fit import Rows, fit_member, settings_of
 
 
-def each(
-    features: pd.DataFrame, label: np.ndarray, chosen: list[dict[str, Any]], run: Run
-) -> tuple[Encoder, list[Member]]:
-    """Fit every chosen setting; see `fit` for what goes in."""
-    encoder, matrix = encode(features)
+def each(rows: Rows, chosen: Sequence[dict[str, Any]], bags: int, run: Run) -> tuple[list[Member], list[float]]:
+    """Fit every chosen setting, trees once per bag with a seed of its own; members and their weights."""
     fitted: list[Member] = []
+    weights: list[float] = []
     for entry in chosen:
-        if entry["family"] == "logistic":
+        settings = settings_of(entry["family"], entry["settings"])
+        copies = bags if isinstance(settings, XGBoostSettings) else 1
+        for bag in range(copies):
             fitted.append(
-                fit_logistic(encoder, matrix, label, LogisticSettings(**entry["settings"]), clip=entry["clip"])
-            )
-        else:
-            settings = XGBoostSettings(**entry["settings"])
-            fitted.append(
-                fit_xgboost(
-                    encoder, matrix, label, settings, rounds=entry["rounds"], seed=run.seed, threads=run.threads
+                fit_member(
+                    rows,
+                    settings,
+                    clip=entry["clip"],
+                    rounds=entry["rounds"],
+                    seed=int(np.random.SeedSequence([run.seed, bag]).generate_state(1)[0]),
+                    threads=run.threads,
                 )
             )
-    return encoder, fitted
+            weights.append(entry["weight"] / copies)
+    return fitted, weights
 
 
-def fit(features: pd.DataFrame, label: np.ndarray, chosen: list[dict[str, Any]], params: Train, run: Run) -> Margin:
+def fit(
+    features: pd.DataFrame,
+    label: np.ndarray,
+    place: np.ndarray,
+    chosen: Sequence[dict[str, Any]],
+    params: Train,
+    run: Run,
+    *,
+    bags: int | None = None,
+    directions: np.ndarray | None = None,
+) -> Margin:
     """Fit every chosen setting and centre the blend.
 
     Args:
-        features: train snapshots, shape (n_rows, n_features); `label`: 0 or 1, shape (n_rows,).
+        features: snapshots to learn from, shape (n_rows, n_features); `label`: 0 or 1, shape (n_rows,); `place`: where
+            each row's lead stands on the axis of the split, shape (n_rows,).
         chosen: family, settings, rounds and weight of each member, as `tune` wrote them.
+        bags: fits of each tree member; those of `params` where None.
+        directions: per feature, see `fit.Rows`.
     """
-    encoder, fitted = each(features, label, chosen, run)
+    rows = Rows.encode(features, label, place, directions)
+    fitted, weights = each(rows, chosen, params.bags if bags is None else bags, run)
     step = max(1, -(-len(features) // params.base_rows))
-    return Margin.centred(encoder, fitted, [entry["weight"] for entry in chosen], features.iloc[::step])
+    return Margin.centred(rows.encoder, fitted, weights, features.iloc[::step])
+
+
+def base_rate(features: pd.DataFrame, label: np.ndarray) -> Margin:
+    """The margin without a member: the log-odds of the base rate for every lead."""
+    rate = float(np.clip(label.mean(), 1e-9, 1 - 1e-9))
+    centre = np.zeros(features.shape[1])
+    return Margin(Encoder.fit(features), [], [], float(np.log(rate / (1 - rate))), centre)

@@ -2,22 +2,21 @@
 
 A random split deals leads of the same weeks to both sides, and lets a model learn from leads that come after those it
 is tested on. What sales will see is the forward figure. The gap between the two is the part of a random split's figure
-that nobody would have seen. Nothing is tuned again: settings, blend weights, rounds and kind of calibrator are those
-chosen for the candidate, so that only the split differs.
+that nobody would have seen. Nothing is tuned again: settings, blend weights and rounds are those chosen for the
+candidate, so that only the split differs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.params import Evaluate, Run
-from pipeline.scorer.margin import Encoder
-from pipeline.scoring import calibrators, members, metrics
-from pipeline.scoring.calibrators import Kind
+from pipeline.params import Evaluate, Run, Train
+from pipeline.scorer.calibration import sigmoid
+from pipeline.scoring import members, metrics
 
 
 def deal(snapshots: pd.DataFrame, seed: int) -> pd.Series:
@@ -33,33 +32,32 @@ def deal(snapshots: pd.DataFrame, seed: int) -> pd.Series:
     return snapshots["lead_id"].map(dealt)
 
 
-def refit(snapshots: pd.DataFrame, names: list[str], chosen: list[dict[str, Any]], kind: str, run: Run) -> pd.DataFrame:
-    """Train and calibrate anew on a random split by lead, and score its test part.
+def refit(
+    snapshots: pd.DataFrame,
+    names: list[str],
+    chosen: list[dict[str, Any]],
+    params: Train,
+    run: Run,
+    directions: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Train anew on a random split by lead, and score its test part.
 
     Args:
-        snapshots: lead_id, as_of, label, split, and the features `names`, sorted by (lead_id, as_of).
-        chosen: members as `tune` wrote them. `kind`: the calibrator of the candidate.
+        snapshots: lead_id, as_of, label, split, position, and the features `names`, sorted by (lead_id, as_of).
+        chosen: members as `tune` wrote them.
 
     Returns:
         lead_id, label, probability of the random test part, in the order of `snapshots`; none where a part lacks one of
-        the outcomes. A value that the random train part does not know counts as missing.
+        the outcomes. Nothing drifts between the parts of a random split, so the margin needs no calibrator.
     """
     split = deal(snapshots, run.seed).to_numpy()
-    part = {name: snapshots[split == name].reset_index(drop=True) for name in ("train", "calibrate", "test")}
-    label = {name: rows["label"].to_numpy(dtype="float64") for name, rows in part.items()}
-    if any(one.min() == one.max() for one in label.values()):
-        return part["test"].iloc[:0][["lead_id", "label"]].assign(probability=pd.Series(dtype="float64"))
-    encoder, fitted = members.each(part["train"][names], label["train"], chosen, run)
-    margin = {name: _margin(encoder, fitted, chosen, part[name][names]) for name in ("calibrate", "test")}
-    calibration = calibrators.fit(cast(Kind, kind), label["calibrate"], margin["calibrate"])
-    return part["test"][["lead_id", "label"]].assign(probability=calibration.probability(margin["test"]))
-
-
-def _margin(encoder: Encoder, fitted: list[Any], chosen: list[dict[str, Any]], features: pd.DataFrame) -> np.ndarray:
-    matrix = encoder.matrix(features)
-    return np.sum(
-        [entry["weight"] * member.margin(matrix) for member, entry in zip(fitted, chosen, strict=True)], axis=0
-    )
+    learn, test = (snapshots[mask].reset_index(drop=True) for mask in (split != "test", split == "test"))
+    label = learn["label"].to_numpy(dtype="float64")
+    if any(one["label"].min() == one["label"].max() for one in (learn, test)):
+        return test.iloc[:0][["lead_id", "label"]].assign(probability=pd.Series(dtype="float64"))
+    place = learn["position"].to_numpy()
+    margin = members.fit(learn[names], label, place, chosen, params, run, bags=1, directions=directions)
+    return test[["lead_id", "label"]].assign(probability=sigmoid(margin.values(test[names])))
 
 
 def gap(forward: pd.DataFrame, dealt: pd.DataFrame, params: Evaluate, seed: int) -> dict[str, float]:

@@ -1,120 +1,114 @@
-"""The search for settings: forward-in-time folds inside the train window, trials per family, and a greedy blend."""
+"""The search for settings: trials per family, judged on the folds, and what the blend of the best is made of."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
 
-from pipeline.errors import NotEnoughData
-from pipeline.params import Family, LogisticSettings, Tune, XGBoostSettings
-from pipeline.scorer.margin import Encoder
-from pipeline.scoring.fit import encode, fit_logistic, ranking_loss, stop_early
+from pipeline.params import Family, LogisticSettings, ScorecardSettings, Tune, XGBoostSettings
+from pipeline.scorer.margin import XGBoostMember
+from pipeline.scoring import blend
+from pipeline.scoring.fit import Rows, Settings, fit_member, learning_curve, ranking_loss, settings_of
+from pipeline.scoring.folds import Fold
 
-Settings = LogisticSettings | XGBoostSettings
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Row numbers of the train snapshots: learn from `learn`, judge on `judge`, which were created later."""
-
-    learn: np.ndarray
-    judge: np.ndarray
-    start: int
-    end: int
+State = optuna.trial.TrialState
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One tried setting. `losses`: log-loss after the best intercept per fold; `rounds`: trees per fold (empty for
-    logistic)."""
+    """One tried setting. `losses`: log-loss after the best intercept per fold, up to the one after which it was pruned;
+    `rounds`: trees, the same for every fold (0 for the logistic families)."""
 
     family: Family
     number: int
     settings: Settings
     losses: list[float]
-    rounds: list[int]
+    rounds: int
+    pruned: bool = False
 
     @property
     def loss(self) -> float:
         return float(np.mean(self.losses))
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """The settings as plain data."""
+        return self.settings.model_dump()
 
-def folds(snapshots: pd.DataFrame, *, number: int, first_share: float, horizon_days: int) -> list[Fold]:
-    """Rolling origins: learn from leads created before a moment, judge on those created after it.
-
-    Args:
-        snapshots: the train snapshots: lead_id, as_of, label, position.
-        first_share: share of the leads before the first origin; the rest is cut into `number` equal parts.
-
-    A snapshot whose outcome was not yet known at the origin is not learned from (embargo): its horizon must have
-    passed by the as-of date of the first later snapshot.
-
-    Raises:
-        NotEnoughData: a fold lacks one of the outcomes.
-    """
-    position = snapshots["position"].to_numpy()
-    places = np.unique(position)
-    cuts = [places[round(len(places) * float(share))] for share in np.linspace(first_share, 1, number + 1)[:-1]]
-    cuts.append(places[-1] + 1)
-    label = snapshots["label"].to_numpy()
-    known_at = snapshots["as_of"] + pd.Timedelta(days=horizon_days)
-    result = []
-    for start, end in itertools.pairwise(cuts):
-        later = (position >= start) & (position < end)
-        learn = position < start
-        if horizon_days:
-            learn &= (known_at <= snapshots.loc[later, "as_of"].min()).to_numpy()
-        fold = Fold(np.flatnonzero(learn), np.flatnonzero(later), int(start), int(end))
-        for rows, what in ((fold.learn, "learns from"), (fold.judge, "is judged on")):
-            if len(rows) == 0 or label[rows].min() == label[rows].max():
-                raise NotEnoughData(
-                    f"a fold {what} {len(rows)} snapshots with {int(label[rows].sum())} conversions; it needs both "
-                    "outcomes. Give a longer history or fewer folds in params.yaml (tune.folds)."
-                )
-        result.append(fold)
-    return result
+    @property
+    def cost_us(self) -> float:
+        """Microseconds that exact reasons take per row and core, roughly."""
+        if not isinstance(self.settings, XGBoostSettings):
+            return 1.0
+        return self.rounds * TREE_COST_US[self.settings.max_depth]
 
 
+#: What exact contributions of one tree cost per row, by its depth, in microseconds; measured by
+#: `benchmarks/contributions`.
+TREE_COST_US = {1: 0.16, 2: 0.4, 3: 1.1, 4: 2.9, 5: 7.0, 6: 15.6}
+
+
+#: Whether a trial goes on: its family, and its losses on the folds so far.
+GoesOn = Callable[[Family, list[float]], bool]
+
+
+@dataclass
 class Judge:
     """Judges settings on the folds. Encoded folds and the margins of finished trials are kept for the blend."""
 
-    def __init__(
-        self, snapshots: pd.DataFrame, features: pd.DataFrame, folds_: list[Fold], params: Tune, seed: int, threads: int
-    ):
-        self.params, self.seed, self.threads = params, seed, threads
-        self.label = snapshots["label"].to_numpy(dtype="float64")
-        self.folds = folds_
-        self._encoded: list[tuple[Encoder, np.ndarray, np.ndarray]] = []
-        for fold in folds_:
-            encoder, matrix = encode(features.iloc[fold.learn])
-            self._encoded.append((encoder, matrix, encoder.matrix(features.iloc[fold.judge])))
-        self._margins: dict[tuple[str, str], list[np.ndarray]] = {}
+    snapshots: pd.DataFrame
+    features: pd.DataFrame
+    folds: list[Fold]
+    params: Tune
+    seed: int
+    threads: int
+    timed: bool
+    directions: np.ndarray | None = None
+    _encoded: list[tuple[Rows, np.ndarray]] = field(default_factory=list, init=False)
+    _margins: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict, init=False)
 
-    def judge(self, family: Family, number: int, settings: Settings) -> Trial:
-        losses, rounds, margins = [], [], []
-        for fold, (encoder, learn, later) in zip(self.folds, self._encoded, strict=True):
-            known, asked = self.label[fold.learn], self.label[fold.judge]
-            if isinstance(settings, LogisticSettings):
-                margin = fit_logistic(encoder, learn, known, settings, clip=self.params.logistic.clip).margin(later)
-            else:
-                best, margin = stop_early(
-                    encoder,
-                    (learn, known),
-                    (later, asked),
-                    settings,
-                    self.params.xgboost,
-                    seed=self.seed,
-                    threads=self.threads,
+    def __post_init__(self) -> None:
+        label = self.snapshots["label"].to_numpy(dtype="float64")
+        place = self.snapshots["position"].to_numpy()
+        for fold in self.folds:
+            rows = Rows.encode(self.features.iloc[fold.learn], label[fold.learn], place[fold.learn], self.directions)
+            self._encoded.append((rows, rows.encoder.matrix(self.features.iloc[fold.judge])))
+        self.labels = [label[fold.judge] for fold in self.folds]
+
+    def judge(self, family: Family, number: int, settings: Settings, goes_on: GoesOn = lambda *_: True) -> Trial:
+        """Fit and judge fold by fold, as long as `goes_on` says so."""
+        losses: list[float] = []
+        margins: list[np.ndarray] = []
+        trees: list[tuple[np.ndarray, XGBoostMember]] = []
+        for (rows, later), label in zip(self._encoded, self.labels, strict=True):
+            if isinstance(settings, XGBoostSettings):
+                trees.append(
+                    learning_curve(
+                        rows, later, label, settings, self.params.xgboost, seed=self.seed, threads=self.threads
+                    )
                 )
-                rounds.append(best)
-            losses.append(ranking_loss(asked, margin))
-            margins.append(margin)
+                losses.append(float(trees[-1][0].min()))
+            else:
+                member = fit_member(
+                    rows, settings, clip=self.params.logistic.clip, rounds=0, seed=self.seed, threads=self.threads
+                )
+                margins.append(member.margin(later))
+                losses.append(ranking_loss(label, margins[-1]))
+            if len(losses) < len(self.folds) and not goes_on(family, losses):
+                return Trial(family, number, settings, losses, 0, pruned=True)
+        rounds = 0
+        if trees:
+            rounds = _common_rounds([curve for curve, _ in trees])
+            margins = [
+                member.margin(later, min(rounds, len(curve)))
+                for (curve, member), (_, later) in zip(trees, self._encoded, strict=True)
+            ]
+            losses = [ranking_loss(label, margin) for label, margin in zip(self.labels, margins, strict=True)]
         self._margins[family, settings.model_dump_json()] = margins
         return Trial(family, number, settings, losses, rounds)
 
@@ -125,35 +119,82 @@ class Judge:
             self.judge(trial.family, trial.number, trial.settings)
         return self._margins[key]
 
-    def blend(self, trials: list[Trial]) -> list[float]:
-        """Weights by greedy selection with replacement (Caruana et al. 2004), in log-odds; non-negative, summing to
-        1."""
-        stacks = [self.margins(trial) for trial in trials]
-        total = [np.zeros(len(fold.judge)) for fold in self.folds]
-        counts = np.zeros(len(trials), dtype="int64")
-        for step in range(1, self.params.blend_steps + 1):
-            losses = [
-                np.mean(
-                    [
-                        ranking_loss(self.label[fold.judge], (total[f] + stack[f]) / step)
-                        for f, fold in enumerate(self.folds)
-                    ]
-                )
-                for stack in stacks
-            ]
-            best = int(np.argmin(losses))
-            counts[best] += 1
-            total = [done + stacks[best][f] for f, done in enumerate(total)]
-        return (counts / counts.sum()).tolist()
+    def blend(self, trials: Sequence[Trial]) -> np.ndarray:
+        """Weight of every trial; pruned ones, and settings that were tried before, have none."""
+        weights = np.zeros(len(trials))
+        seen: set[str] = set()
+        kept = []
+        for k, trial in enumerate(trials):
+            key = trial.family + trial.settings.model_dump_json()
+            if not trial.pruned and key not in seen:
+                seen.add(key)
+                kept.append(k)
+        stacks = [self.margins(trials[k]) for k in kept]
+        weights[kept] = blend.weigh(
+            self.labels,
+            stacks,
+            [trials[k].family for k in kept],
+            [trials[k].cost_us for k in kept],
+            self.params.blend,
+            timed=self.timed,
+            seed=self.seed,
+        )
+        return weights
+
+    def judged(self, trials: Sequence[Trial], weights: np.ndarray) -> pd.DataFrame:
+        """Margins of the blend on every judged row, each by members that did not learn from it.
+
+        Members of a fold know the conversion rate of what they learned from, the final members that of all rows: the
+        margins are moved by the difference, so that they have the level that the final ones will have.
+
+        Returns:
+            `lead_id`, `as_of`, `fold` and `margin`, in order of fold, then of the snapshots.
+        """
+        used = [(trial, weight) for trial, weight in zip(trials, weights, strict=True) if weight > 0]
+        label, parts = self.snapshots["label"].to_numpy(dtype="float64"), []
+        for k, fold in enumerate(self.folds):
+            margin = np.sum([weight * self.margins(trial)[k] for trial, weight in used], axis=0)
+            key = self.snapshots[["lead_id", "as_of"]].iloc[fold.judge]
+            parts.append(key.assign(fold=k, margin=margin + _log_odds(label) - _log_odds(label[fold.learn])))
+        return pd.concat(parts, ignore_index=True)
 
 
-def suggest(trial: optuna.Trial, family: Family, params: Tune) -> Settings:
-    """Settings of one trial, drawn from the ranges in params.yaml; rates and penalties on a log scale."""
+def _log_odds(label: np.ndarray) -> float:
+    return float(np.log(label.mean() / (1 - label.mean())))
+
+
+def _common_rounds(curves: Sequence[np.ndarray]) -> int:
+    """Rounds at which the mean of the folds' curves is lowest. Curves end where nothing was gained for a while: beyond
+    its end a curve goes on at its last value."""
+    longest = max(map(len, curves))
+    extended = [np.concatenate([curve, np.full(longest - len(curve), curve[-1])]) for curve in curves]
+    return int(np.argmin(np.mean(extended, axis=0))) + 1
+
+
+def suggest(trial: optuna.Trial, family: Family, params: Tune, *, timed: bool, categories: bool) -> Settings:
+    """Settings of one trial, drawn from the ranges in params.yaml; rates and penalties on a log scale.
+
+    Args:
+        timed: the history has an order in time, so that recent rows may count more.
+        categories: there are category columns, so that their treatment is a choice.
+    """
+    if family == "scorecard":
+        card = params.scorecard
+        first = card.first[0]
+        return ScorecardSettings(
+            bins=trial.suggest_int("bins", int(card.bins[0]), int(card.bins[1])),
+            prior_rows=trial.suggest_float("prior_rows", *card.prior_rows, log=True),
+            c=trial.suggest_float("c", *card.c, log=True),
+            towards=first.towards,
+            folds=first.folds,
+            half_life=_half_life(trial, params, timed),
+        )
     if family == "logistic":
         space = params.logistic
         return LogisticSettings(
             bins=trial.suggest_int("bins", int(space.bins[0]), int(space.bins[1])),
             c=trial.suggest_float("c", *space.c, log=True),
+            half_life=_half_life(trial, params, timed),
         )
     tree = params.xgboost
     return XGBoostSettings(
@@ -163,108 +204,162 @@ def suggest(trial: optuna.Trial, family: Family, params: Tune) -> Settings:
         subsample=trial.suggest_float("subsample", *tree.subsample),
         colsample_bytree=trial.suggest_float("colsample_bytree", *tree.colsample_bytree),
         reg_lambda=trial.suggest_float("reg_lambda", *tree.reg_lambda, log=True),
+        categories=trial.suggest_categorical("categories", ["native", "target"]) if categories else "native",
+        target_prior=tree.first[0].target_prior,
+        half_life=_half_life(trial, params, timed),
     )
 
 
-def search(
-    family: Family, judge: Judge, params: Tune, seed: int, study: optuna.Study, report: Callable[[Trial], None]
-) -> list[Trial]:
-    """Run the trials of one family that `study` has not finished yet; returns all of them in order.
+def _half_life(trial: optuna.Trial, params: Tune, timed: bool) -> float:
+    return float(trial.suggest_categorical("half_life", list(params.half_lives))) if timed else 0.0
 
-    Each trial's sampler is seeded by (seed, number of finished trials), so that a killed and resumed search draws
-    what an uninterrupted one would have drawn. A trial left running by a killed process is marked failed and not
-    counted.
-    """
-    for left in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(left.number, state=optuna.trial.TrialState.FAIL)
-    space: Any = params.logistic if family == "logistic" else params.xgboost
-    done = [_restored(family, k, trial) for k, trial in enumerate(_finished(study))]
-    for trial in done:
-        report(trial)
-    while len(done) < params.trials[family]:
-        number = len(done)
-        draw = int(np.random.SeedSequence([seed, number, 3]).generate_state(1)[0])
+
+@dataclass(frozen=True)
+class Search:
+    """What a search is made of beside the judge. `timed`: the folds run forward in time. `needed`: conversions that a
+    full search lacks; where there are any, only the first trials of the two logistic families are tried."""
+
+    params: Tune
+    seed: int
+    timed: bool
+    needed: int
+    categories: bool
+
+    @classmethod
+    def of(cls, snapshots: pd.DataFrame, features: pd.DataFrame, params: Tune, seed: int, *, timed: bool) -> Search:
+        needed = max(0, params.min_conversions - int(snapshots["label"].sum()))
+        categories = any(not pd.api.types.is_numeric_dtype(features[name]) for name in features)
+        return cls(params, seed, timed, needed, categories)
+
+    def planned(self) -> dict[Family, int]:
+        """Trials per family."""
+        if self.needed:
+            return {"scorecard": 1, "logistic": 1}
+        return {family: max(number, self._firsts(family)) for family, number in self.params.trials.items()}
+
+    def _firsts(self, family: Family) -> int:
+        return len(getattr(self.params, family).first)
+
+    def run(
+        self,
+        judge: Judge,
+        studies: Mapping[Family, optuna.Study],
+        report: Callable[[Trial], None],
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> list[Trial]:
+        """Run the trials that the studies have not finished yet; returns all of them, family by family in turn.
+
+        Each trial's sampler is seeded by (seed, number), and sees and is measured against finished trials of lower
+        number only, so that a killed and resumed search draws what an uninterrupted one would have drawn. A trial left
+        running by a killed process is marked failed and not counted.
+
+        Args:
+            go_on: asked before each trial but a family's first; False ends the search before its count is reached.
+        """
+        trials: list[Trial] = []
+        done: dict[Family, list[Trial]] = {family: [] for family in self.planned()}
+        for study in studies.values():
+            for left in study.get_trials(deepcopy=False, states=(State.RUNNING,)):
+                study.tell(left.number, state=State.FAIL)
+            study.sampler = optuna.samplers.RandomSampler(seed=0)
+        finished = {family: _finished(study) for family, study in studies.items()}
+        for family in schedule(self.planned()):
+            number = len(done[family])
+            if number < len(finished[family]):
+                trial = _restored(family, number, finished[family][number])
+            elif number and not go_on():
+                continue
+            else:
+                trial = self._next(family, number, judge, studies[family], done[family])
+            done[family].append(trial)
+            trials.append(trial)
+            report(trial)
+        return trials
+
+    def _next(self, family: Family, number: int, judge: Judge, study: optuna.Study, earlier: list[Trial]) -> Trial:
+        draw = int(np.random.SeedSequence([self.seed, number, 3]).generate_state(1)[0])
         study.sampler = optuna.samplers.TPESampler(
-            seed=draw, multivariate=True, constant_liar=False, n_startup_trials=params.random_trials
+            seed=draw, multivariate=True, constant_liar=False, n_startup_trials=self.params.random_trials
         )
-        if number == 0 and not study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)):
-            study.enqueue_trial(space.first.model_dump())
+        first = getattr(self.params, family).first
+        if number < len(first) and not study.get_trials(deepcopy=False, states=(State.WAITING,)):
+            study.enqueue_trial(first[number].model_dump())
         asked = study.ask()
-        settings = suggest(asked, family, params)
-        trial = judge.judge(family, number, settings)
+        drawn = suggest(asked, family, self.params, timed=self.timed, categories=self.categories)
+        settings = first[number] if number < len(first) else drawn
+        trial = judge.judge(family, number, settings, lambda _, losses: self._promising(losses, earlier))
+        asked.set_user_attr("settings", settings.model_dump())
         asked.set_user_attr("losses", trial.losses)
         asked.set_user_attr("rounds", trial.rounds)
-        study.tell(asked, trial.loss)
-        done.append(trial)
-        report(trial)
-    return done
+        if trial.pruned:
+            for step, loss in enumerate(trial.losses):
+                asked.report(loss, step)
+            study.tell(asked, state=State.PRUNED)
+        else:
+            study.tell(asked, trial.loss)
+        return trial
+
+    def _promising(self, losses: list[float], earlier: list[Trial]) -> bool:
+        """Not much worse on these folds than the best earlier trial of the family was on the same ones."""
+        best = min(
+            (float(np.mean(trial.losses[: len(losses)])) for trial in earlier if not trial.pruned), default=np.inf
+        )
+        return bool(np.mean(losses) <= best * (1 + self.params.prune_worse))
+
+
+def schedule(planned: Mapping[Family, int]) -> Iterator[Family]:
+    """Families in turn, so that each has had its share whenever the search is cut short."""
+    places = [((k + 0.5) / number, family) for family, number in planned.items() for k in range(number)]
+    yield from (family for _, family in sorted(places, key=lambda place: place[0]))
 
 
 def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    found = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    found = study.get_trials(deepcopy=False, states=(State.COMPLETE, State.PRUNED))
     return sorted(found, key=lambda trial: trial.number)
 
 
 def _restored(family: Family, number: int, trial: optuna.trial.FrozenTrial) -> Trial:
-    settings: Settings = LogisticSettings(**trial.params) if family == "logistic" else XGBoostSettings(**trial.params)
-    return Trial(family, number, settings, trial.user_attrs["losses"], trial.user_attrs["rounds"])
+    known = trial.user_attrs
+    settings = settings_of(family, known["settings"])
+    return Trial(family, number, settings, known["losses"], known["rounds"], trial.state == State.PRUNED)
 
 
-def keep(trials: list[Trial], number: int) -> list[Trial]:
-    """The best trials of one family, the earlier one first where two are equal; the same settings are kept once."""
-    unique = {trial.settings.model_dump_json(): trial for trial in reversed(trials)}
-    return sorted(unique.values(), key=lambda trial: (trial.loss, trial.number))[:number]
-
-
-def trial_table(trials: list[Trial], kept: list[Trial], weights: list[float]) -> pd.DataFrame:
-    """One row per trial in the order tried: family, settings, losses, rounds, and its weight in the blend."""
-    weight = {id(trial): value for trial, value in zip(kept, weights, strict=True)}
-    return pd.DataFrame(
-        [
-            {"trial": k, "family": trial.family, "log_loss": trial.loss, "weight": weight.get(id(trial), 0.0)}
-            | {f"log_loss_fold_{f}": loss for f, loss in enumerate(trial.losses)}
-            | {"rounds": " ".join(map(str, trial.rounds))}
-            | trial.settings.model_dump()
-            for k, trial in enumerate(trials)
-        ]
-    )
-
-
-def history(trials: list[Trial]) -> pd.DataFrame:
-    """Best log-loss so far after each trial, over all families."""
-    loss = pd.Series([trial.loss for trial in trials])
-    return pd.DataFrame({"trial": range(len(trials)), "log_loss": loss, "best_log_loss": loss.cummin()})
-
-
-def fold_table(folds_: list[Fold], snapshots: pd.DataFrame) -> pd.DataFrame:
-    """One row per fold: rows and conversions learned from and judged on, and where on the axis the judged leads lie."""
-    label = snapshots["label"].to_numpy()
+def trial_table(trials: Sequence[Trial], weights: np.ndarray) -> pd.DataFrame:
+    """One row per trial in the order tried: family, state, settings, losses, rounds, and its weight in the blend."""
     return pd.DataFrame(
         [
             {
-                "fold": k,
-                "learned": len(fold.learn),
-                "learned_conversions": int(label[fold.learn].sum()),
-                "judged": len(fold.judge),
-                "judged_conversions": int(label[fold.judge].sum()),
-                "start_position": fold.start,
-                "end_position": fold.end,
+                "trial": k,
+                "family": trial.family,
+                "state": "pruned" if trial.pruned else "complete",
+                "log_loss": trial.loss,
+                "weight": weight,
             }
-            for k, fold in enumerate(folds_)
+            | {f"log_loss_fold_{f}": loss for f, loss in enumerate(trial.losses)}
+            | {"rounds": trial.rounds}
+            | trial.settings.model_dump()
+            for k, (trial, weight) in enumerate(zip(trials, weights.tolist(), strict=True))
         ]
     )
 
 
-def members(kept: list[Trial], weights: list[float], params: Tune) -> list[dict[str, Any]]:
-    """What `train` fits: family, settings, clip, rounds (mean over the folds) and weight of each trial with weight."""
+def history(trials: Sequence[Trial]) -> pd.DataFrame:
+    """Log-loss of every trial that was judged on all folds, and the best so far, over all families."""
+    whole = [(k, trial.loss) for k, trial in enumerate(trials) if not trial.pruned]
+    loss = pd.Series([loss for _, loss in whole])
+    return pd.DataFrame({"trial": [k for k, _ in whole], "log_loss": loss, "best_log_loss": loss.cummin()})
+
+
+def members(trials: Sequence[Trial], weights: np.ndarray, params: Tune) -> list[dict[str, Any]]:
+    """What `train` fits: family, settings, clip, rounds and weight of each trial with weight."""
     return [
         {
             "family": trial.family,
             "settings": trial.settings.model_dump(),
             "clip": params.logistic.clip,
-            "rounds": max(1, round(float(np.mean(trial.rounds)))) if trial.rounds else 0,
+            "rounds": trial.rounds,
             "weight": weight,
         }
-        for trial, weight in zip(kept, weights, strict=True)
+        for trial, weight in zip(trials, weights.tolist(), strict=True)
         if weight > 0
     ]

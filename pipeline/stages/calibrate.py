@@ -1,15 +1,11 @@
-"""calibrate: turn the margin into a chance, on later rows, and put the scorer together."""
+"""calibrate: turn the margin into a chance, by what came true one step ahead, and put the scorer together."""
 
 from __future__ import annotations
 
 from pipeline.adapters import files, model_folder
 from pipeline.adapters.stage import Stage, main
-from pipeline.scorer.features import feature_list
 from pipeline.scorer.margin import Margin
 from pipeline.scoring import calibrators, metrics
-
-#: The current level is measured by a later part; until then it is a term of nothing.
-LEVEL = 0.0
 
 
 def run(stage: Stage) -> None:
@@ -18,17 +14,23 @@ def run(stage: Stage) -> None:
     spec = stage.json("featurize/features.json")
     members = stage.path("train/members")
     margin = Margin.restore(files.read_json(members / "margin.json"), members)
+    judged = stage.table("tune/judged.parquet")
     snapshots = stage.table("featurize/snapshots.parquet")
-    snapshots = snapshots[snapshots["split"] == "calibrate"].reset_index(drop=True)
+    snapshots = snapshots.loc[snapshots["split"] != "test", ["lead_id", "as_of", "label", "split", "position"]]
 
     # Call
-    features = snapshots[[feature["name"] for feature in feature_list(spec)]]
-    margins = margin.base + margin.contributions(features).sum(axis=1) + LEVEL
-    calibration, tried = calibrators.choose(snapshots, margins, params, horizon_days=spec["horizon_days"])
-    probability = calibration.probability(margins)
-    interval = calibrators.interval(snapshots, margins, calibration, params)
+    rows = snapshots.merge(judged, on=["lead_id", "as_of"], validate="one_to_one")
+    if not margin.members:  # no signal: the base rate is all there is to calibrate
+        rows["margin"] = margin.base
+    contest = calibrators.choose(
+        rows, params, of=len(snapshots), horizon_days=spec["horizon_days"], timed=spec["timed"]
+    )
+    choice = contest.choice
+    interval = calibrators.interval(rows, contest, params)
+    newest = rows[rows["split"] == "calibrate"]
+    probability = choice.probability(newest["margin"].to_numpy())
     tiers = calibrators.tiers(probability, params)
-    label = snapshots["label"].to_numpy(dtype="float64")
+    label = newest["label"].to_numpy(dtype="float64")
     reliability = metrics.reliability(label, probability, params.bins, params.interval_level)
 
     # Save
@@ -36,15 +38,28 @@ def run(stage: Stage) -> None:
         stage.new_folder("calibrate/scorer"),
         spec=spec,
         margin=margin,
-        level=LEVEL,
-        calibration=calibration,
+        level=choice.level,
+        calibration=choice.calibration,
         interval=interval,
         tiers=tiers,
     )
-    stage.save_csv("calibrate/calibrators.csv", tried)
+    stage.save_csv("calibrate/calibrators.csv", contest.table)
     stage.save_csv("calibrate/reliability.csv", reliability)
-    stage.save_json("calibrate/summary.json", {"version": version, "tiers": tiers, "calibration": vars(calibration)})
-    stage.log.info(f"{version}: calibrator {calibration.kind} from {len(snapshots):,} snapshots; tiers {tiers}")
+    stage.save_json(
+        "calibrate/summary.json",
+        {
+            "version": version,
+            "tiers": tiers,
+            "calibration": vars(choice.calibration),
+            "level": calibrators.described(choice, params),
+        },
+    )
+    if sentence := calibrators.moved(choice, params):
+        stage.log.warning(sentence)
+    stage.log.info(
+        f"{version}: calibrator {choice.calibration.kind}, current level {choice.level:+.3f}, from {len(rows):,} "
+        f"snapshots scored out of sample; tiers {tiers}"
+    )
 
 
 if __name__ == "__main__":

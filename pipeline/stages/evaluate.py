@@ -9,8 +9,8 @@ from pipeline.adapters.stage import Stage, main
 from pipeline.errors import ArtefactError
 from pipeline.leads import contract, leakage
 from pipeline.scorer import Scorer
-from pipeline.scorer.features import feature_list
-from pipeline.scoring import leak_price, metrics, optimism
+from pipeline.scorer.features import directions, feature_list
+from pipeline.scoring import leak_price, levels, metrics, optimism
 from pipeline.scoring.rivals import RIVALS, Rivals
 
 KEY = ["lead_id", "as_of"]
@@ -25,7 +25,9 @@ def run(stage: Stage) -> None:
     spec = stage.json("featurize/features.json")
     specified = feature_list(spec)
     leaks = stage.csv("validate/leaks.csv")
-    chosen = stage.json("tune/best.json")["members"]
+    best = stage.json("tune/best.json")
+    level = stage.json("calibrate/summary.json")["level"]
+    found = stage.json("train/summary.json")["signal"]
     tables = [stage.table(f"validate/{name}.parquet") for name in ("leads", "activities", "changes")]
     snapshots = stage.table("featurize/snapshots.parquet")
     test = snapshots[snapshots["split"] == "test"].reset_index(drop=True)
@@ -70,14 +72,19 @@ def run(stage: Stage) -> None:
         "conversions": int(label.sum()),
         "unscored": int((~scored).sum()),
         "bins_hold_share": float(reliability["holds"].mean()),
+        "interval_coverage": levels.coverage(scores[scored], params.bins, scorer.interval.level),
+        "conversions_needed": best["conversions_needed"],
+        "signal": bool(found["found"]),
+        "signal_standard_errors": found["z"],
         "split": "random" if resolved.contract.time.kind == "none" else "time",
         "warning": metrics.RANDOM_SPLIT if resolved.contract.time.kind == "none" else "",
         "leaks_overruled": len(leakage.overruled(leaks)),
         "one_feature": rivals.one_feature.name,
         "model_version": scorer.version,
     }
-    if summary["split"] == "time":
-        dealt = optimism.refit(snapshots, names, chosen, scorer.calibration.kind, shared)
+    summary |= levels.figures(level, test.loc[scored, "as_of"], systems["lead_id"], label, probability, params)
+    if summary["split"] == "time" and scorer.members:
+        dealt = optimism.refit(snapshots, names, best["members"], stage.params.train, shared, directions(spec))
         summary |= optimism.gap(systems.assign(probability=probability), dealt, params, shared.seed)
 
     # Save
@@ -104,6 +111,8 @@ def run(stage: Stage) -> None:
     stage.log.info(optimism.sentence(summary))
     for sentence in price["sentence"]:
         stage.log.info(sentence)
+    for sentence in levels.sentences(summary, params.max_shift):
+        stage.log.warning(sentence)
     if summary["warning"]:
         stage.log.warning(summary["warning"])
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from pipeline.adapters import figures, sorting
 from pipeline.adapters.stage import Stage, main
-from pipeline.leads import cohort, contract, leakage, maturity, snapshots, specification, truncation
+from pipeline.leads import cohort, contract, leakage, maturity, periods, snapshots, specification, truncation
 from pipeline.leads.contract import LEAD_KEY
 
 
@@ -25,11 +25,14 @@ def run(stage: Stage) -> None:
     changes = stage.parts("validate/changes.parquet")
 
     # Call
-    spec = specification.specify(leakage.without_leaks(resolved, leaks), params)
     recorded = maturity.recorded(leads, resolved.contract, newest, params.recording)
     delay = maturity.delay(leads[recorded.kept], resolved.contract, newest, params)
     drawn = cohort.draw(leads, resolved.contract, newest, params, seed, recorded.kept)
     pairs = drawn.snapshots
+    before, place = cohort.before_test(drawn, leads)
+    usable = leakage.without_leaks(resolved, leaks)
+    told = periods.judge(before, usable, place, params.periods)
+    spec = specification.specify(periods.without(usable, told), params)
     chosen = truncation.sample(len(pairs), params.time_proof_samples, seed)
     sampled: list[snapshots.Part] = []
 
@@ -57,6 +60,7 @@ def run(stage: Stage) -> None:
     stage.save_csv("featurize/cohorts.csv", recorded.cohorts)
     stage.save_csv("featurize/delay.csv", delay.curve)
     stage.save_figure("featurize/delay.png", figures.delay(delay.curve, delay.horizon_days, delay.suggested_days))
+    stage.save_csv("featurize/periods.csv", told)
     stage.save_json("featurize/features.json", spec)
     stage.save_json("featurize/time_proof.json", proof | {"split_faults": faults})
     for window in drawn.windows.itertuples():
@@ -66,6 +70,8 @@ def run(stage: Stage) -> None:
             f"{window.embargoed:,} past the window's end, {window.unrecorded:,} before outcomes were recorded"
         )
     stage.log.info(delay.said)
+    for row in told[told["verdict"] != periods.KEPT].itertuples():
+        stage.log.warning(f"column `{row.column}` ({row.share:.0%} explained by time) {row.verdict}: {row.reason}")
     for note in [*recorded.notes, *delay.warnings]:
         stage.log.warning(note)
     stage.log.info(f"time proof: {proof['differences']} of {proof['pairs']} rebuilt snapshots differ")

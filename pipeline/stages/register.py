@@ -40,7 +40,8 @@ def run(stage: Stage) -> None:
         seed=stage.params.run.seed,
     ).as_dict()
     overruled = leakage.overruled(leaks)
-    cautions = gate.cautions(split=metrics["split"], overruled=overruled, undecided=resolved.undecided)
+    max_shift = stage.params.evaluate.max_shift
+    cautions = gate.cautions(metrics=metrics, max_shift=max_shift, overruled=overruled, undecided=resolved.undecided)
     moved = drift.compare(known, profile, limits.drift, stage.params.validate_.profile)
     warnings = drift.warnings(moved)
     decision["warnings"] = [*cautions, *(f"Drift since version {accepted}: {sentence}." for sentence in warnings)]

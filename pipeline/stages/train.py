@@ -1,26 +1,37 @@
-"""train: fit the members of the margin on the whole train window, with the settings that ranked later leads best."""
+"""train: fit the members of the margin on all that lies before the test window, with the settings that ranked best."""
 
 from __future__ import annotations
+
+from dataclasses import asdict
 
 import numpy as np
 
 from pipeline.adapters import files
 from pipeline.adapters.stage import Stage, main
-from pipeline.scorer.features import feature_list
-from pipeline.scoring import members
+from pipeline.scorer.features import directions, feature_list
+from pipeline.scoring import members, signal
 
 
 def run(stage: Stage) -> None:
+    params = stage.params.train
     # Load
     spec = stage.json("featurize/features.json")
-    best = stage.json("tune/best.json")
+    chosen = stage.json("tune/best.json")["members"]
+    judged = stage.table("tune/judged.parquet")
     snapshots = stage.table("featurize/snapshots.parquet")
-    snapshots = snapshots[snapshots["split"] == "train"].reset_index(drop=True)
+    snapshots = snapshots[snapshots["split"] != "test"].reset_index(drop=True)
 
     # Call
     features = snapshots[[feature["name"] for feature in feature_list(spec)]]
-    label = snapshots["label"].to_numpy(dtype="float64")
-    margin = members.fit(features, label, best["members"], stage.params.train, stage.params.run)
+    label, place = snapshots["label"].to_numpy(dtype="float64"), snapshots["position"].to_numpy()
+    out_of_sample = judged.merge(
+        snapshots[["lead_id", "as_of", "label"]], on=["lead_id", "as_of"], validate="one_to_one"
+    )
+    found = signal.measure(out_of_sample.rename(columns={"fold": "group"}), params.min_signal)
+    if found.found:
+        margin = members.fit(features, label, place, chosen, params, stage.params.run, directions=directions(spec))
+    else:
+        margin = members.base_rate(features, label)
 
     # Save
     document, blobs = margin.files()
@@ -32,18 +43,22 @@ def run(stage: Stage) -> None:
         "train/summary.json",
         {
             "members": [
-                {"family": entry["family"], "weight": entry["weight"], "rounds": entry["rounds"]}
-                for entry in best["members"]
+                {"family": member.kind, "weight": weight}
+                for member, weight in zip(margin.members, margin.weights, strict=True)
             ],
+            "signal": asdict(found),
             "base_margin": margin.base,
             "rows": len(snapshots),
             "conversions": int(label.sum()),
             "features": features.shape[1],
         },
     )
+    if not found.found:
+        stage.log.warning(found.warning(params.min_signal))
     stage.log.info(
         f"{len(margin.members)} members with weights {np.round(margin.weights, 2).tolist()} from "
-        f"{len(snapshots):,} snapshots, {int(label.sum()):,} conversions, {features.shape[1]} features"
+        f"{len(snapshots):,} snapshots, {int(label.sum()):,} conversions, {features.shape[1]} features; out of sample "
+        f"AUC {found.auc:.3f}, {found.z:.1f} standard errors above chance"
     )
 
 

@@ -1,13 +1,11 @@
-"""tune: which settings rank later leads best, judged forward in time inside the train window."""
+"""tune: which settings rank later leads best, judged forward in time on all that lies before the test window."""
 
 from __future__ import annotations
 
-from tqdm import tqdm
-
 from pipeline.adapters import studies
 from pipeline.adapters.stage import Stage, main
-from pipeline.scorer.features import feature_list
-from pipeline.scoring import search
+from pipeline.scorer.features import directions, feature_list
+from pipeline.scoring import folds, search
 
 
 def run(stage: Stage) -> None:
@@ -15,43 +13,44 @@ def run(stage: Stage) -> None:
     # Load
     spec = stage.json("featurize/features.json")
     snapshots = stage.table("featurize/snapshots.parquet")
-    snapshots = snapshots[snapshots["split"] == "train"].reset_index(drop=True)
+    snapshots = snapshots[snapshots["split"] != "test"].reset_index(drop=True)
     features = snapshots[[feature["name"] for feature in feature_list(spec)]]
     inputs = studies.inputs_hash(
         [stage.path(f"featurize/{name}") for name in ("snapshots.parquet", "features.json")], params, seed
     )
 
     # Call
-    folds = search.folds(
-        snapshots, number=params.folds, first_share=params.first_fold_share, horizon_days=spec["horizon_days"]
+    cut = folds.draw(
+        snapshots,
+        number=params.folds,
+        first_share=params.first_fold_share,
+        horizon_days=spec["horizon_days"],
+        random=not spec["timed"],
+        seed=seed,
     )
-    judge = search.Judge(snapshots, features, folds, params, seed, stage.params.run.threads)
-    trials, kept = [], []
+    threads, timed = stage.params.run.threads, spec["timed"]
+    judge = search.Judge(snapshots, features, cut, params, seed, threads, timed, directions(spec))
+    plan = search.Search.of(snapshots, features, params, seed, timed=timed)
     log = studies.trial_log(stage.workspace, spec["contract"], inputs, params)
-    with tqdm(total=sum(params.trials.values()), desc="tune", unit="trial", disable=None) as bar:
-        for family in params.trials:
-
-            def report(trial: search.Trial) -> None:
-                trials.append(trial)
-                best = min(trials, key=lambda tried: tried.loss)
-                log(len(trials) - 1, trial.family, trial.settings.model_dump(), trial.loss)
-                said = f"best log-loss {best.loss:.5f} ({best.family})"
-                bar.set_postfix_str(said)
-                bar.update()
-                if bar.disable:  # no terminal to draw on
-                    stage.log.info(f"trial {len(trials)} of {bar.total}: {trial.family} {trial.loss:.5f}, {said}")
-
-            study = studies.open_study(stage.workspace, f"{inputs}-{family}")
-            kept += search.keep(search.search(family, judge, params, seed, study, report), params.members_per_family)
-    weights = judge.blend(kept)
+    trials = plan.run(
+        judge,
+        {family: studies.open_study(stage.workspace, f"{inputs}-{family}") for family in plan.planned()},
+        studies.Progress(stage.log, sum(plan.planned().values()), log),
+    )
+    weights = judge.blend(trials)
+    best = {"study": inputs, "members": search.members(trials, weights, params), "conversions_needed": plan.needed}
 
     # Save
-    stage.save_csv("tune/trials.csv", search.trial_table(trials, kept, weights))
+    stage.save_csv("tune/trials.csv", search.trial_table(trials, weights))
     stage.save_csv("tune/history.csv", search.history(trials))
-    stage.save_csv("tune/folds.csv", search.fold_table(folds, snapshots))
-    stage.save_json("tune/best.json", {"study": inputs, "members": search.members(kept, weights, params)})
+    stage.save_csv("tune/folds.csv", folds.table(cut, snapshots))
+    stage.save_table("tune/judged.parquet", judge.judged(trials, weights))
+    stage.save_json("tune/best.json", best)
+    if plan.needed:
+        stage.log.warning(f"FEW CONVERSIONS: a shrunken search; about {plan.needed:,} more are needed for a full one")
     stage.log.info(
-        f"{len(trials)} trials on {len(snapshots):,} snapshots; blend weights {[round(w, 2) for w in weights]}"
+        f"{len(trials)} trials on {len(snapshots):,} snapshots, {sum(trial.pruned for trial in trials)} ended early; "
+        f"blend of {(weights > 0).sum()}"
     )
 
 
