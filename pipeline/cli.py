@@ -107,6 +107,65 @@ def score(
 
 
 @app.command()
+def fit(
+    train: Annotated[Path, typer.Argument(help="CSV, Excel or Parquet: one row per lead, decided.")],
+    target: Annotated[str, typer.Option(help="The column with the outcome, which has two values.")],
+    out: Annotated[Path, typer.Option(help="New folder for the model.")],
+    positive: Annotated[
+        str | None, typer.Option(help="The value that means converted; else 1, yes or true, where it is one of them.")
+    ] = None,
+    time_ordered: Annotated[bool, typer.Option("--time-ordered", help="The rows stand in order of time.")] = False,
+    drop: Annotated[list[str] | None, typer.Option(help="A column to leave out; may be repeated.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="End the search by the clock; the count of params.yaml otherwise.", min=1)
+    ] = None,
+) -> None:
+    """Learn from a prepared table, with the stages' own code and no contract; for comparing systems on the same rows.
+
+    Every column is used but those dropped. What looks like a leak is only reported: a contract would keep it out.
+
+    Example: leads fit train.csv --target converted --time-ordered --drop duration --seconds 150 --out model
+    """
+    from pipeline.adapters import prepared
+
+    _, params = _project()
+    log = process.configure_logging("fit")
+    process.settle(params.run.seed)
+    found = prepared.fit(
+        params,
+        train,
+        target,
+        out,
+        positive=positive,
+        time_ordered=time_ordered,
+        dropped=drop or [],
+        seconds=seconds,
+        log=log,
+    )
+    for sentence in found.sentences:
+        typer.echo(sentence, err=True)
+    typer.echo(f"{out}: {found.version}, after {found.trials} trials. Next: leads predict {out} TEST.csv --out p.csv")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="Folder that `leads fit` wrote.")],
+    table: Annotated[Path, typer.Argument(help="Rows as those of the fit; the outcome may be absent.")],
+    out: Annotated[Path, typer.Option(help="CSV with the chance of every row, in their order.")],
+) -> None:
+    """Chances for the rows of a prepared table.
+
+    Example: leads predict model test.csv --out p.csv
+    """
+    from pipeline.adapters import prepared
+
+    _, params = _project()
+    process.settle(params.run.seed)
+    scored, unscored = prepared.predict(model, table, out, params)
+    typer.echo(f"{out}: {scored:,} rows scored, {unscored:,} left empty")
+
+
+@app.command()
 def approve(
     version: Annotated[int, typer.Argument(help="The registered version to make champion.")],
     by: Annotated[str, typer.Option(help="Who approves.")],

@@ -219,8 +219,12 @@ class ScorecardSettings(Section):
 
 
 class XGBoostSettings(Section):
-    """Settings of one XGBoost trial, under XGBoost's own names, and how categories enter: as they are (`native`) or as
-    the conversion rate of their level among other leads (`target`), drawn to the plain rate by `target_prior` rows."""
+    """Settings of one XGBoost trial, under XGBoost's own names.
+
+    `start`: what the trees correct: nothing, or a member of a logistic family, as shrunken as the last of its first
+    trials. `categories`: they enter as they are (`native`), or as the conversion rate of their level among other leads
+    (`target`), drawn to the plain rate by `target_prior` rows.
+    """
 
     max_depth: Annotated[int, Field(ge=1, le=6)]
     learning_rate: Annotated[float, Field(gt=0, le=1)]
@@ -228,6 +232,7 @@ class XGBoostSettings(Section):
     subsample: Annotated[float, Field(gt=0, le=1)]
     colsample_bytree: Annotated[float, Field(gt=0, le=1)]
     reg_lambda: Number
+    start: Literal["nothing", "scorecard", "logistic"]
     categories: Literal["native", "target"]
     target_prior: Number
     half_life: HalfLife

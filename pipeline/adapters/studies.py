@@ -98,4 +98,8 @@ class Progress:
             ended = " (ended early)" if trial.pruned else ""
             self._log.info(f"trial {self._done} of {self._bar.total}: {trial.family} {trial.loss:.5f}{ended}, {said}")
         if self._done == self._bar.total:
-            self._bar.close()
+            self.close()
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()

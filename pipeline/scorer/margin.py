@@ -7,12 +7,15 @@ centred on its mean over the training snapshots, so that the base is the average
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xgboost as xgb
+
+from .trees import Forest
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,9 @@ class LogisticMember:
             result[:, k] = np.where(missing, term["missing"], part)
         return self.intercept, result
 
+    def data(self) -> dict[str, Any]:
+        return {"intercept": self.intercept, "terms": self.terms}
+
     def margin(self, matrix: np.ndarray) -> np.ndarray:
         bias, parts = self.contributions(matrix)
         return bias + parts.sum(axis=1)
@@ -115,12 +121,13 @@ class XGBoostMember:
     2020).
 
     `values`: where the trees see categories as numbers, one number per training level and column; None where they see
-    them as they are.
+    them as they are. `start`: the member that the trees correct; None where they begin from nothing.
     """
 
     encoder: Encoder
     booster: xgb.Booster
     values: dict[str, list[float]] | None = None
+    start: LogisticMember | None = None
     kind = "xgboost"
 
     @staticmethod
@@ -135,21 +142,33 @@ class XGBoostMember:
             result[known, k] = np.asarray(table)[matrix[known, k].astype("int64")]
         return result
 
-    def _dmatrix(self, matrix: np.ndarray) -> xgb.DMatrix:
+    def dmatrix(self, matrix: np.ndarray) -> xgb.DMatrix:
+        """Encoded rows as the booster takes them."""
         types = self.encoder.feature_types if self.values is None else ["q"] * len(self.encoder.names)
         seen = self.translate(self.encoder, matrix, self.values)
         return xgb.DMatrix(seen, feature_types=types, enable_categorical=True)
 
+    @cached_property
+    def forest(self) -> Forest:
+        """The trees as arrays, for contributions that the library takes many times as long for."""
+        return Forest.of(self.booster)
+
+    def of_trees(self, matrix: np.ndarray) -> tuple[float, np.ndarray]:
+        """Bias and contributions of the trees alone, without what they start from."""
+        return self.forest.contributions(self.translate(self.encoder, matrix, self.values))
+
     def contributions(self, matrix: np.ndarray) -> tuple[float, np.ndarray]:
-        if len(matrix) == 0:
-            return 0.0, np.zeros(matrix.shape)
-        parts = self.booster.predict(self._dmatrix(matrix), pred_contribs=True).astype("float64")
-        return float(parts[0, -1]), parts[:, :-1]
+        bias, own = self.of_trees(matrix)
+        if self.start is not None:
+            first, other = self.start.contributions(matrix)
+            bias, own = bias + first, own + other
+        return bias, own
 
     def margin(self, matrix: np.ndarray, rounds: int = 0) -> np.ndarray:
         """Margin of every row; of the first `rounds` trees only, where that is not 0."""
-        found = self.booster.predict(self._dmatrix(matrix), output_margin=True, iteration_range=(0, rounds))
-        return np.asarray(found.astype("float64"))
+        found = self.booster.predict(self.dmatrix(matrix), output_margin=True, iteration_range=(0, rounds))
+        first = 0.0 if self.start is None else self.start.margin(matrix)
+        return np.asarray(found.astype("float64") + first)
 
 
 Member = LogisticMember | XGBoostMember
@@ -207,9 +226,10 @@ class Margin:
             if isinstance(member, XGBoostMember):
                 entry["file"] = f"member_{k}.ubj"
                 entry["values"] = member.values
+                entry["start"] = None if member.start is None else member.start.data()
                 blobs[entry["file"]] = bytes(member.booster.save_raw(raw_format="ubj"))
             else:
-                entry |= {"intercept": member.intercept, "terms": member.terms}
+                entry |= member.data()
             entries.append(entry)
         document = {
             "encoder": self.encoder.data(),
@@ -227,7 +247,8 @@ class Margin:
         for entry in document["members"]:
             if entry["kind"] == "xgboost":
                 booster = xgb.Booster(model_file=bytearray((folder / entry["file"]).read_bytes()))
-                members.append(XGBoostMember(encoder=encoder, booster=booster, values=entry["values"]))
+                start = LogisticMember(encoder, **entry["start"]) if entry["start"] else None
+                members.append(XGBoostMember(encoder=encoder, booster=booster, values=entry["values"], start=start))
             else:
                 members.append(LogisticMember(encoder=encoder, intercept=entry["intercept"], terms=entry["terms"]))
         return cls(

@@ -264,7 +264,7 @@ class Paths:
     share: np.ndarray
     lookup: np.ndarray
 
-    @property
+    @cached_property
     def mean(self) -> float:
         """Mean log-odds over the training rows, as the hessians weigh them."""
         return float((self.value * self.share.prod(axis=1)).sum())

@@ -60,7 +60,8 @@ def weigh(
 
 def by_family(labels: Folds, stacks: Sequence[Folds], families: Sequence[str], params: Blend) -> np.ndarray:
     """Equal shares for the near-best trials of each family, and for each family a share that falls with its distance
-    from the best one, counted in standard errors: families that cannot be told apart count alike.
+    from the best one, counted in standard errors, like a normal density: families that cannot be told apart count
+    alike.
 
     The standard error of a distance has two parts: of leads, and of folds, which differ where the world does.
     """
@@ -82,7 +83,8 @@ def by_family(labels: Folds, stacks: Sequence[Folds], families: Sequence[str], p
         of_rows = apart.std() / np.sqrt(len(apart))
         of_folds = (losses[first] - losses[best]).std(ddof=1) / np.sqrt(len(labels))
         error = max(float(np.hypot(of_rows, of_folds)), 1e-12)
-        weights[mine] = np.exp(-(alone[first] - alone[best]) / (params.patience * error)) / len(mine)
+        away = (alone[first] - alone[best]) / (params.patience * error)
+        weights[mine] = np.exp(-0.5 * away**2) / len(mine)
     return weights / weights.sum()
 
 

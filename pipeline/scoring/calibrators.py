@@ -218,7 +218,8 @@ def _judge(
                 own[:, c] = fitted.calibration.log_odds(asked["margin"].to_numpy() + fitted.level)
         parts.append(asked.assign(step=k))
         odds.append(own)
-        losses.append(np.logaddexp(0.0, own) - label[:, None] * own)
+        with np.errstate(invalid="ignore"):  # NaN where a candidate could not be fitted
+            losses.append(np.logaddexp(0.0, own) - label[:, None] * own)
     if not parts or sum(part["label"].sum() for part in parts) < params.min_conversions:
         return rows.iloc[:0].assign(step=0), np.empty((0, len(candidates))), np.empty((0, len(candidates)))
     return pd.concat(parts, ignore_index=True), np.concatenate(losses), np.concatenate(odds)

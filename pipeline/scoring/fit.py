@@ -10,7 +10,7 @@ import pandas as pd
 import xgboost as xgb
 from scipy import optimize, sparse
 
-from pipeline.params import LogisticSettings, ScorecardSettings, XGBoostSettings, XGBoostSpace
+from pipeline.params import LogisticSettings, ScorecardSettings, Tune, XGBoostSettings, XGBoostSpace
 from pipeline.scorer.calibration import sigmoid
 from pipeline.scorer.margin import Encoder, LogisticMember, XGBoostMember
 
@@ -74,15 +74,31 @@ def ranking_loss(label: np.ndarray, margin: np.ndarray) -> float:
     return float(np.mean(np.logaddexp(0.0, shifted) - label * shifted))
 
 
+@dataclass(frozen=True)
+class Start:
+    """What trees begin from: a member of a logistic family. `clip`: as in `fit_logistic`."""
+
+    settings: LogisticSettings | ScorecardSettings
+    clip: float
+
+
+def start_of(settings: Settings, tune: Tune) -> Start | None:
+    """The start that a trial's settings name: the last of the first trials of that family."""
+    if not isinstance(settings, XGBoostSettings) or settings.start == "nothing":
+        return None
+    space = tune.scorecard if settings.start == "scorecard" else tune.logistic
+    return Start(space.first[-1], tune.logistic.clip)
+
+
 def fit_member(
-    rows: Rows, settings: Settings, *, clip: float, rounds: int, seed: int, threads: int
+    rows: Rows, settings: Settings, *, clip: float, rounds: int, seed: int, threads: int, start: Start | None = None
 ) -> LogisticMember | XGBoostMember:
-    """Fit one member; `rounds` and `seed` are those of the trees, `clip` that of the logistic families."""
+    """Fit one member; `rounds`, `seed` and `start` are those of the trees, `clip` that of the logistic families."""
     if isinstance(settings, LogisticSettings):
         return fit_logistic(rows, settings, clip=clip)
     if isinstance(settings, ScorecardSettings):
         return fit_scorecard(rows, settings)
-    return fit_xgboost(rows, settings, rounds=rounds, seed=seed, threads=threads)
+    return fit_xgboost(rows, settings, rounds=rounds, seed=seed, threads=threads, start=start)
 
 
 # Logistic families
@@ -134,7 +150,7 @@ def fit_logistic(rows: Rows, settings: LogisticSettings, *, clip: float) -> Logi
     blocks: list[sparse.csr_matrix] = []
     low: list[np.ndarray] = []
     high: list[np.ndarray] = []
-    shapes: list[tuple[_Binned, int, dict[str, Any]]] = []
+    shapes: list[tuple[_Binned, int, float, dict[str, Any]]] = []
 
     def add(block: sparse.csr_matrix, direction: int) -> None:
         blocks.append(block)
@@ -148,7 +164,10 @@ def fit_logistic(rows: Rows, settings: LogisticSettings, *, clip: float) -> Logi
         scaling: dict[str, Any] = {}
         direction = direction if binned.edges is not None else 0
         add(binned.indicators(direction), direction)
-        add(sparse.csr_matrix(missing.astype("float64")[:, None]), 0)
+        # A gap is a value like others: standardised as numbers are, a rare one is not shrunken for being rare.
+        share = missing.mean()
+        gap = min(clip, 1 / np.sqrt(share * (1 - share))) if 0 < share < 1 else 1.0
+        add(sparse.csr_matrix(gap * missing.astype("float64")[:, None]), 0)
         if binned.edges is not None:
             present = value[~missing]
             mean = float(present.mean()) if len(present) else 0.0
@@ -156,7 +175,7 @@ def fit_logistic(rows: Rows, settings: LogisticSettings, *, clip: float) -> Logi
             scaling = {"mean": mean, "scale": spread if spread > 0 else 1.0}
             standard = np.where(missing, 0.0, np.clip((value - mean) / scaling["scale"], -clip, clip))
             add(sparse.csr_matrix(standard[:, None]), direction)
-        shapes.append((binned, direction, scaling))
+        shapes.append((binned, direction, gap, scaling))
 
     design = sparse.hstack(blocks, format="csr") if blocks else sparse.csr_matrix((n, 0))
     intercept, weights = _ridge(
@@ -169,19 +188,19 @@ def fit_logistic(rows: Rows, settings: LogisticSettings, *, clip: float) -> Logi
     )
     place = 0
     terms: dict[str, dict[str, Any]] = {}
-    for name, (binned, direction, scaling), block in zip(encoder.names, shapes, _own(blocks, shapes), strict=True):
+    for name, (binned, direction, gap, scaling), block in zip(encoder.names, shapes, _own(blocks, shapes), strict=True):
         own = weights[place : place + block]
         place += block
         steps = binned.width - 1 if direction else max(binned.width, 1)
         by_bin = np.concatenate([[0.0], np.cumsum(own[:steps])]) if direction else own[:steps][: binned.width]
-        term: dict[str, Any] = {"weights": by_bin.tolist(), "missing": float(own[steps])}
+        term: dict[str, Any] = {"weights": by_bin.tolist(), "missing": gap * float(own[steps])}
         if binned.edges is not None:
             term |= {"edges": binned.edges.tolist(), **scaling, "slope": float(own[steps + 1]), "limit": clip}
         terms[name] = term
     return LogisticMember(encoder=encoder, intercept=intercept, terms=terms)
 
 
-def _own(blocks: list[sparse.csr_matrix], shapes: list[tuple[_Binned, int, dict[str, Any]]]) -> list[int]:
+def _own(blocks: list[sparse.csr_matrix], shapes: list[tuple[_Binned, int, float, dict[str, Any]]]) -> list[int]:
     """How many columns of the design each feature has."""
     widths = iter(block.shape[1] for block in blocks)
     return [next(widths) + next(widths) + (next(widths) if binned.edges is not None else 0) for binned, *_ in shapes]
@@ -294,6 +313,14 @@ def _ridge(
 # Trees
 
 
+def _fit_start(rows: Rows, start: Start, half_life: float) -> LogisticMember:
+    """The member that trees begin from, with the half-life of the trees."""
+    settings = start.settings.model_copy(update={"half_life": half_life})
+    if isinstance(settings, ScorecardSettings):
+        return fit_scorecard(rows, settings)
+    return fit_logistic(rows, settings, clip=start.clip)
+
+
 def _target_values(rows: Rows, prior: float, weight: np.ndarray | None) -> dict[str, list[float]]:
     """Per category column the conversion rate of each level, drawn towards the plain rate by `prior` rows."""
     weight = np.ones(len(rows.label)) if weight is None else weight
@@ -342,9 +369,10 @@ class _Trees:
     data: xgb.QuantileDMatrix
     values: dict[str, list[float]] | None
     params: dict[str, Any]
+    start: LogisticMember | None
 
     @classmethod
-    def of(cls, rows: Rows, settings: XGBoostSettings, seed: int, threads: int) -> _Trees:
+    def of(cls, rows: Rows, settings: XGBoostSettings, begin: Start | None, seed: int, threads: int) -> _Trees:
         weight = rows.weight(settings.half_life)
         matrix, values = rows.matrix, None
         if settings.categories == "target" and rows.encoder.levels:
@@ -358,7 +386,8 @@ class _Trees:
             enable_categorical=True,
             nthread=threads,
         )
-        own = settings.model_dump(exclude={"half_life", "categories", "target_prior"})
+        start = None if begin is None else _fit_start(rows, begin, settings.half_life)
+        own = settings.model_dump(exclude={"half_life", "categories", "target_prior", "start"})
         params = own | {
             "objective": "binary:logistic",
             "tree_method": "hist",
@@ -369,18 +398,24 @@ class _Trees:
         if rows.directions.any():
             numbers = [name not in rows.encoder.levels for name in rows.encoder.names]
             params["monotone_constraints"] = tuple(np.where(numbers, rows.directions, 0).tolist())
-        return cls(data, values, params)
+        if start is not None:
+            data.set_base_margin(start.margin(rows.matrix))
+            params["base_score"] = 0.5  # the start has an intercept of its own
+        return cls(data, values, params, start)
 
 
 def _feature_types(encoder: Encoder, values: dict[str, list[float]] | None) -> list[str]:
     return encoder.feature_types if values is None else ["q"] * len(encoder.names)
 
 
-def fit_xgboost(rows: Rows, settings: XGBoostSettings, *, rounds: int, seed: int, threads: int) -> XGBoostMember:
-    """Trees by the histogram method, a given number of rounds. The number of threads does not change the result."""
-    trees = _Trees.of(rows, settings, seed, threads)
+def fit_xgboost(
+    rows: Rows, settings: XGBoostSettings, *, rounds: int, seed: int, threads: int, start: Start | None = None
+) -> XGBoostMember:
+    """Trees by the histogram method, a given number of rounds, from nothing or from a member of a logistic family. The
+    number of threads does not change the result."""
+    trees = _Trees.of(rows, settings, start, seed, threads)
     booster = xgb.train(trees.params, trees.data, num_boost_round=rounds)
-    return XGBoostMember(encoder=rows.encoder, booster=booster, values=trees.values)
+    return XGBoostMember(encoder=rows.encoder, booster=booster, values=trees.values, start=trees.start)
 
 
 def learning_curve(
@@ -390,6 +425,7 @@ def learning_curve(
     settings: XGBoostSettings,
     space: XGBoostSpace,
     *,
+    start: Start | None,
     seed: int,
     threads: int,
 ) -> tuple[np.ndarray, XGBoostMember]:
@@ -398,7 +434,7 @@ def learning_curve(
     Args:
         later: encoded features of the later rows, shape (n_later, n_features); `label`: their labels.
     """
-    trees = _Trees.of(rows, settings, seed, threads)
+    trees = _Trees.of(rows, settings, start, seed, threads)
     judged = xgb.QuantileDMatrix(
         XGBoostMember.translate(rows.encoder, later, trees.values),
         label=label,
@@ -407,6 +443,8 @@ def learning_curve(
         nthread=threads,
         ref=trees.data,
     )
+    if trees.start is not None:
+        judged.set_base_margin(trees.start.margin(later))
 
     def metric(chance: np.ndarray, data: xgb.DMatrix) -> tuple[str, float]:
         probability = np.clip(chance.astype("float64"), 1e-7, 1 - 1e-7)
@@ -423,7 +461,7 @@ def learning_curve(
         callbacks=[xgb.callback.EarlyStopping(rounds=space.early_stopping_rounds, min_delta=0.0, save_best=False)],
         verbose_eval=False,
     )
-    member = XGBoostMember(encoder=rows.encoder, booster=booster, values=trees.values)
+    member = XGBoostMember(encoder=rows.encoder, booster=booster, values=trees.values, start=trees.start)
     return np.asarray(curves["later"]["ranking_loss"]), member
 
 

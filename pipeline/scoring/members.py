@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from pipeline.params import Run, Train, XGBoostSettings
 from pipeline.scorer.margin import Encoder, Margin, Member
-from pipeline.scoring.fit import Rows, fit_member, settings_of
+from pipeline.scoring.fit import Rows, Start, fit_member, settings_of
 
 
 def each(rows: Rows, chosen: Sequence[dict[str, Any]], bags: int, run: Run) -> tuple[list[Member], list[float]]:
@@ -19,6 +19,9 @@ def each(rows: Rows, chosen: Sequence[dict[str, Any]], bags: int, run: Run) -> t
     weights: list[float] = []
     for entry in chosen:
         settings = settings_of(entry["family"], entry["settings"])
+        start = None
+        if entry["start"] is not None:
+            start = Start(cast(Any, settings_of(entry["settings"]["start"], entry["start"])), entry["clip"])
         copies = bags if isinstance(settings, XGBoostSettings) else 1
         for bag in range(copies):
             fitted.append(
@@ -29,6 +32,7 @@ def each(rows: Rows, chosen: Sequence[dict[str, Any]], bags: int, run: Run) -> t
                     rounds=entry["rounds"],
                     seed=int(np.random.SeedSequence([run.seed, bag]).generate_state(1)[0]),
                     threads=run.threads,
+                    start=start,
                 )
             )
             weights.append(entry["weight"] / copies)

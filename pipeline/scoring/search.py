@@ -13,7 +13,7 @@ import pandas as pd
 from pipeline.params import Family, LogisticSettings, ScorecardSettings, Tune, XGBoostSettings
 from pipeline.scorer.margin import XGBoostMember
 from pipeline.scoring import blend
-from pipeline.scoring.fit import Rows, Settings, fit_member, learning_curve, ranking_loss, settings_of
+from pipeline.scoring.fit import Rows, Settings, Start, fit_member, learning_curve, ranking_loss, settings_of, start_of
 from pipeline.scoring.folds import Fold
 
 State = optuna.trial.TrialState
@@ -50,7 +50,7 @@ class Trial:
 
 #: What exact contributions of one tree cost per row, by its depth, in microseconds; measured by
 #: `benchmarks/contributions`.
-TREE_COST_US = {1: 0.16, 2: 0.4, 3: 1.1, 4: 2.9, 5: 7.0, 6: 15.6}
+TREE_COST_US = {1: 0.03, 2: 0.04, 3: 0.04, 4: 0.1, 5: 0.18, 6: 0.3}
 
 
 #: Whether a trial goes on: its family, and its losses on the folds so far.
@@ -89,7 +89,10 @@ class Judge:
             if isinstance(settings, XGBoostSettings):
                 trees.append(
                     learning_curve(
-                        rows, later, label, settings, self.params.xgboost, seed=self.seed, threads=self.threads
+                        *(rows, later, label, settings, self.params.xgboost),
+                        start=start_of(settings, self.params),
+                        seed=self.seed,
+                        threads=self.threads,
                     )
                 )
                 losses.append(float(trees[-1][0].min()))
@@ -204,6 +207,7 @@ def suggest(trial: optuna.Trial, family: Family, params: Tune, *, timed: bool, c
         subsample=trial.suggest_float("subsample", *tree.subsample),
         colsample_bytree=trial.suggest_float("colsample_bytree", *tree.colsample_bytree),
         reg_lambda=trial.suggest_float("reg_lambda", *tree.reg_lambda, log=True),
+        start=trial.suggest_categorical("start", ["nothing", "scorecard", "logistic"]),
         categories=trial.suggest_categorical("categories", ["native", "target"]) if categories else "native",
         target_prior=tree.first[0].target_prior,
         half_life=_half_life(trial, params, timed),
@@ -245,7 +249,7 @@ class Search:
         judge: Judge,
         studies: Mapping[Family, optuna.Study],
         report: Callable[[Trial], None],
-        go_on: Callable[[], bool] = lambda: True,
+        go_on: Callable[[Family], bool] = lambda _: True,
     ) -> list[Trial]:
         """Run the trials that the studies have not finished yet; returns all of them, family by family in turn.
 
@@ -254,7 +258,8 @@ class Search:
         running by a killed process is marked failed and not counted.
 
         Args:
-            go_on: asked before each trial but a family's first; False ends the search before its count is reached.
+            go_on: asked before each trial but a family's first; False leaves out this trial, and the search ends before
+                its count is reached.
         """
         trials: list[Trial] = []
         done: dict[Family, list[Trial]] = {family: [] for family in self.planned()}
@@ -267,7 +272,7 @@ class Search:
             number = len(done[family])
             if number < len(finished[family]):
                 trial = _restored(family, number, finished[family][number])
-            elif number and not go_on():
+            elif number and not go_on(family):
                 continue
             else:
                 trial = self._next(family, number, judge, studies[family], done[family])
@@ -350,6 +355,10 @@ def history(trials: Sequence[Trial]) -> pd.DataFrame:
     return pd.DataFrame({"trial": [k for k, _ in whole], "log_loss": loss, "best_log_loss": loss.cummin()})
 
 
+def _plain(start: Start | None) -> dict[str, Any] | None:
+    return None if start is None else start.settings.model_dump()
+
+
 def members(trials: Sequence[Trial], weights: np.ndarray, params: Tune) -> list[dict[str, Any]]:
     """What `train` fits: family, settings, clip, rounds and weight of each trial with weight."""
     return [
@@ -357,6 +366,7 @@ def members(trials: Sequence[Trial], weights: np.ndarray, params: Tune) -> list[
             "family": trial.family,
             "settings": trial.settings.model_dump(),
             "clip": params.logistic.clip,
+            "start": _plain(start_of(trial.settings, params)),
             "rounds": trial.rounds,
             "weight": weight,
         }

@@ -1,4 +1,7 @@
-"""FLAML, for log-loss, within the time; told of the order of time where there is one."""
+"""FLAML, for log-loss, within the time.
+
+Not told of the order of time: with `split_type="time"` it chose a model whose log-loss was 16 on bank_forward.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ if __name__ == "__main__":
         task="classification",
         metric="log_loss",
         time_budget=asked.seconds,
-        split_type="time" if asked.time_ordered else "auto",
         n_jobs=asked.threads,
         seed=asked.seed,
         verbose=0,

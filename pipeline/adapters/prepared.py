@@ -1,0 +1,229 @@
+"""`leads fit` and `leads predict`: the stages' own code on a prepared table, without a project around it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+
+from pipeline.adapters import files, model_folder, sources
+from pipeline.adapters.studies import Progress
+from pipeline.errors import NotEnoughData, ParamsError, SourceError
+from pipeline.leads import cohort, leakage, periods, prepared, specification, tables
+from pipeline.leads.contract import CONVERTED, LEAD_KEY, Resolved
+from pipeline.leads.snapshots import featurize
+from pipeline.params import Family, Params
+from pipeline.scorer.features import feature_list
+from pipeline.scoring import calibrators, folds, members, search, signal
+
+#: Of the seconds that are given, the part that goes to the search; the rest fits the members on all rows.
+SEARCH_PART = 0.6
+#: Trials of a search that ends by the clock, as a multiple of the usual counts.
+MANY = 8
+
+
+@dataclass
+class Fitted:
+    """What `fit` found, for the terminal."""
+
+    version: str
+    trials: int
+    sentences: list[str]
+
+
+@dataclass
+class _Clock:
+    """Whether one more trial of a family fits into the time left, judged by the longest one so far."""
+
+    until: float
+    longest: dict[str, float] = field(default_factory=dict)
+    last: float = field(default_factory=time.monotonic)
+
+    def go_on(self, family: Family) -> bool:
+        return time.monotonic() + self.longest.get(family, 0.0) < self.until
+
+    def saw(self, trial: search.Trial) -> None:
+        now = time.monotonic()
+        self.longest[trial.family] = max(self.longest.get(trial.family, 0.0), now - self.last)
+        self.last = now
+
+
+def fit(
+    params: Params,
+    train: Path,
+    target: str,
+    out: Path,
+    *,
+    positive: str | None,
+    time_ordered: bool,
+    dropped: list[str],
+    seconds: float | None,
+    log: logging.Logger,
+) -> Fitted:
+    """Learn from a prepared table and write a scorer into the new folder `out`.
+
+    Every column is used but the dropped ones; columns that look like leaks are only reported, and those that tell when
+    rather than who are left out where the rows stand in order of time. With `seconds` the search ends by the clock and
+    is not repeatable on another machine, but for the number of trials it made.
+
+    Raises:
+        ParamsError: a wrong option, or `out` exists. SourceError: the table cannot be read. NotEnoughData: too few rows
+        of either outcome.
+    """
+    begun = time.monotonic()
+    if out.exists():
+        raise ParamsError(f"--out {out} exists; name a new folder.")
+    run = params.run
+    cells, source = _read(train, params)
+    resolved = prepared.describe(
+        cells, target, dropped=dropped, positive=positive, time_ordered=time_ordered, source=source
+    )
+    typed = tables.type_leads(cells, resolved, decimal=source.get("decimal", "."))
+    leads = typed.table
+    said = [f"{len(typed.refused):,} rows cannot be read and are left out"] if len(typed.refused) else []
+
+    position = cohort.positions(leads, resolved.contract.time.kind, run.seed).to_numpy()
+    told = periods.judge(leads, resolved, position, params.featurize.periods)
+    left = told[told["verdict"] == periods.LEFT_OUT]
+    said += [f"`{row.column}` {row.verdict}: {row.reason}" for row in left.itertuples()]
+    used = periods.without(resolved, told)
+    said += _suspects(leads, used, params)
+    spec = specification.specify(used, params.featurize)
+    snapshots = _snapshots(leads, position, params)
+    features = featurize(leads, _none("activities"), _none("changes"), snapshots, spec)
+    features = features[[feature["name"] for feature in feature_list(spec)]]
+    label, place = snapshots["label"].to_numpy(dtype="float64"), snapshots["position"].to_numpy()
+    if not 0 < label.sum() < len(label):
+        raise NotEnoughData(f"{train}: all rows have one outcome; there is nothing to learn.")
+
+    tune, timed = params.tune, spec["timed"]
+    if seconds is not None:
+        tune = tune.model_copy(update={"trials": {family: n * MANY for family, n in tune.trials.items()}})
+    drawn = folds.draw(
+        snapshots, number=tune.folds, first_share=tune.first_fold_share, horizon_days=0, random=not timed, seed=run.seed
+    )
+    judge = search.Judge(snapshots, features, drawn, tune, run.seed, run.threads, timed)
+    plan = search.Search.of(snapshots, features, tune, run.seed, timed=timed)
+    clock = _Clock(begun + SEARCH_PART * seconds if seconds is not None else np.inf)
+    progress = Progress(log, sum(plan.planned().values()))
+
+    def report(trial: search.Trial) -> None:
+        clock.saw(trial)
+        progress(trial)
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    trials = plan.run(judge, {family: optuna.create_study() for family in plan.planned()}, report, go_on=clock.go_on)
+    progress.close()
+    weights = judge.blend(trials)
+    chosen = search.members(trials, weights, tune)
+    judged = judge.judged(trials, weights).merge(snapshots, on=[LEAD_KEY, "as_of"], validate="one_to_one")
+
+    found = signal.measure(judged.rename(columns={"fold": "group"}), params.train.min_signal)
+    if found.found:
+        margin = members.fit(features, label, place, chosen, params.train, run)
+    else:
+        margin = members.base_rate(features, label)
+        judged["margin"] = margin.base
+        said.append(found.warning(params.train.min_signal))
+    contest = calibrators.choose(judged, params.calibrate, of=len(snapshots), horizon_days=0, timed=timed)
+    probability = contest.choice.probability(judged["margin"].to_numpy())
+    with _new_folder(out) as folder:
+        version = model_folder.write(
+            folder,
+            spec=spec,
+            margin=margin,
+            level=contest.choice.level,
+            calibration=contest.choice.calibration,
+            interval=calibrators.interval(judged, contest, params.calibrate),
+            tiers=calibrators.tiers(probability, params.calibrate),
+        )
+    if sentence := calibrators.moved(contest.choice, params.calibrate):
+        said.append(sentence)
+    if plan.needed:
+        said.append(f"few conversions: a shrunken search; about {plan.needed:,} more are needed for a full one")
+    return Fitted(version, len(trials), said)
+
+
+def predict(model: Path, table: Path, out: Path, params: Params) -> tuple[int, int]:
+    """Score a prepared table with a folder that `fit` wrote: `probability` per row, in the order of the rows; empty
+    where a row cannot be read. Returns how many rows were scored, and how many not.
+
+    Raises:
+        ModelError: the folder is no scorer. SourceError: the table cannot be read or lacks a column.
+    """
+    target = files.writable(out)
+    scorer = model_folder.load(model)
+    cells, source = _read(table, params)
+    if source.get("decimal", ".") == ",":
+        cells = cells.apply(lambda column: column.str.replace(",", ".", regex=False))
+    moment = pd.Timestamp(0)
+    rows = cells.assign(lead_id=[f"{row:09d}" for row in cells.index], created_at=moment, as_of=moment)
+    with model_folder.asking(scorer, str(table)):
+        probability = scorer.score(rows)["probability"]
+    files.write_csv(target, pd.DataFrame({"probability": probability}))
+    return int(probability.notna().sum()), int(probability.isna().sum())
+
+
+def _read(path: Path, params: Params) -> tuple[pd.DataFrame, dict[str, str]]:
+    """A table as text, index the 1-based row, empty cells NaN; and how it was read."""
+    most = params.ingest.max_file_mib * 2**20
+    guess = sources.guess([path], max_bytes=most)
+    parts = list(sources.read_parts(path, guess.file, str(path), max_bytes=most))
+    if refused := sum(len(part.refused) for part in parts):
+        raise SourceError(f"{path}: {refused:,} lines cannot be read; a prepared table is whole.")
+    cells = pd.concat([part.cells for part in parts]) if parts else pd.DataFrame()
+    if not len(cells):
+        raise SourceError(f"{path}: has no rows below its header.")
+    kept = guess.file.model_dump(exclude={"paths", "url", "sha256"}, exclude_defaults=True)
+    return cells.mask(cells == ""), kept
+
+
+def _none(table: str) -> pd.DataFrame:
+    return tables.empty(table).table
+
+
+def _snapshots(leads: pd.DataFrame, position: np.ndarray, params: Params) -> pd.DataFrame:
+    """One row per lead, sorted by key; the newest leads, as many as a calibrate window has, are its calibrate rows."""
+    shares = params.featurize
+    first = shares.train_share / (shares.train_share + shares.calibrate_share) * len(leads)
+    frame = pd.DataFrame(
+        {
+            LEAD_KEY: leads[LEAD_KEY],
+            "as_of": leads["created_at"],
+            "label": leads[CONVERTED].astype("int8"),
+            "split": np.where(position < first, "train", "calibrate"),
+            "position": position,
+        }
+    )
+    return frame.sort_values(LEAD_KEY, ignore_index=True)
+
+
+def _suspects(leads: pd.DataFrame, used: Resolved, params: Params) -> list[str]:
+    found = leakage.judge(leads, _none("changes"), used, params.validate_.leaks, None).verdicts
+    accused = found[(found["verdict"] != leakage.CLEAR) & found["column"].isin(list(used.features))]
+    return [
+        f"`{row.column}` looks like a {row.verdict} ({row.evidence}); it is used all the same"
+        for row in accused.itertuples()
+    ]
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """A folder that appears whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        yield new
+        new.chmod(0o755)
+        new.rename(out)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
