@@ -126,7 +126,7 @@ def fit(
 
     Example: leads fit train.csv --target converted --time-ordered --drop duration --seconds 150 --out model
     """
-    from pipeline.adapters import prepared
+    from pipeline.ondemand import prepared
 
     _, params = _project()
     log = process.configure_logging("fit")
@@ -157,7 +157,7 @@ def predict(
 
     Example: leads predict model test.csv --out p.csv
     """
-    from pipeline.adapters import prepared
+    from pipeline.ondemand import prepared
 
     _, params = _project()
     process.settle(params.run.seed)
