@@ -10,10 +10,33 @@ from pipeline import params as params_module
 from pipeline.adapters.stage import Stage
 from pipeline.paths import STAGES, Workspace
 
+#: The trees tried first, and those of them that a small run tries: one per start and treatment of categories.
+FIRST_TREES, FIRST_TREES_SMALL = (
+    "".join(
+        f"      - {{max_depth: {depth}, learning_rate: {rate}, min_child_weight: {weight}, subsample: 0.8, "
+        "colsample_bytree: 0.5, reg_lambda: 3.0,\n"
+        f"         start: {start}, categories: {categories}, target_prior: 20.0, half_life: 0.0}}\n"
+        for depth, rate, weight, start, categories in trees
+    )
+    for trees in (
+        [
+            (3, 0.1, 1.0, "nothing", "native"),
+            (3, 0.1, 1.0, "scorecard", "native"),
+            (6, 0.05, 2.0, "nothing", "target"),
+            (2, 0.1, 1.0, "logistic", "target"),
+        ],
+        [(3, 0.2, 1.0, "nothing", "native"), (2, 0.2, 1.0, "scorecard", "target")],
+    )
+)
+
 #: The small run that many tests look at: everything real, only less of it.
 SMALL = {
     "leads: 20000": "leads: 4000",
-    "trials: {logistic: 4, xgboost: 8}": "trials: {logistic: 1, xgboost: 2}",
+    "trials: {scorecard: 3, logistic: 5, xgboost: 10}": "trials: {scorecard: 1, logistic: 2, xgboost: 3}",
+    "  folds: 5\n  first_fold_share": "  folds: 3\n  first_fold_share",
+    "max_rounds: 500": "max_rounds: 60",
+    "early_stopping_rounds: 25": "early_stopping_rounds: 10",
+    FIRST_TREES: FIRST_TREES_SMALL,
     "bootstrap_samples: 500": "bootstrap_samples: 100",
     "sample_rows: 2000": "sample_rows: 300",
     "min_conversions: 30": "min_conversions: 5",

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import optuna
 import pandas as pd
 
 from pipeline.adapters import files, model_folder, sources
@@ -23,7 +22,7 @@ from pipeline.leads.contract import CONVERTED, LEAD_KEY, Resolved
 from pipeline.leads.snapshots import featurize
 from pipeline.params import Family, Params
 from pipeline.scorer.features import feature_list
-from pipeline.scoring import calibrators, folds, members, search, signal
+from pipeline.scoring import calibrators, recipe, search
 
 #: Of the seconds that are given, the part that goes to the search; the rest fits the members on all rows.
 SEARCH_PART = 0.6
@@ -82,7 +81,6 @@ def fit(
     begun = time.monotonic()
     if out.exists():
         raise ParamsError(f"--out {out} exists; name a new folder.")
-    run = params.run
     cells, source = _read(train, params)
     resolved = prepared.describe(
         cells, target, dropped=dropped, positive=positive, time_ordered=time_ordered, source=source
@@ -91,7 +89,7 @@ def fit(
     leads = typed.table
     said = [f"{len(typed.refused):,} rows cannot be read and are left out"] if len(typed.refused) else []
 
-    position = cohort.positions(leads, resolved.contract.time.kind, run.seed).to_numpy()
+    position = cohort.positions(leads, resolved.contract.time.kind, params.run.seed).to_numpy()
     told = periods.judge(leads, resolved, position, params.featurize.periods)
     left = told[told["verdict"] == periods.LEFT_OUT]
     said += [f"`{row.column}` {row.verdict}: {row.reason}" for row in left.itertuples()]
@@ -101,56 +99,43 @@ def fit(
     snapshots = _snapshots(leads, position, params)
     features = featurize(leads, _none("activities"), _none("changes"), snapshots, spec)
     features = features[[feature["name"] for feature in feature_list(spec)]]
-    label, place = snapshots["label"].to_numpy(dtype="float64"), snapshots["position"].to_numpy()
-    if not 0 < label.sum() < len(label):
+    if snapshots["label"].nunique() < 2:
         raise NotEnoughData(f"{train}: all rows have one outcome; there is nothing to learn.")
 
-    tune, timed = params.tune, spec["timed"]
     if seconds is not None:
-        tune = tune.model_copy(update={"trials": {family: n * MANY for family, n in tune.trials.items()}})
-    drawn = folds.draw(
-        snapshots, number=tune.folds, first_share=tune.first_fold_share, horizon_days=0, random=not timed, seed=run.seed
-    )
-    judge = search.Judge(snapshots, features, drawn, tune, run.seed, run.threads, timed)
-    plan = search.Search.of(snapshots, features, tune, run.seed, timed=timed)
+        many = {family: n * MANY for family, n in params.tune.trials.items()}
+        params = params.model_copy(update={"tune": params.tune.model_copy(update={"trials": many})})
     clock = _Clock(begun + SEARCH_PART * seconds if seconds is not None else np.inf)
-    progress = Progress(log, sum(plan.planned().values()))
+    planned = search.Search.of(snapshots, features, params.tune, params.run.seed, timed=spec["timed"]).planned()
+    progress = Progress(log, sum(planned.values()))
 
     def report(trial: search.Trial) -> None:
         clock.saw(trial)
         progress(trial)
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    trials = plan.run(judge, {family: optuna.create_study() for family in plan.planned()}, report, go_on=clock.go_on)
+    learned = recipe.learn(
+        snapshots, features, params, timed=spec["timed"], horizon_days=0, report=report, go_on=clock.go_on
+    )
     progress.close()
-    weights = judge.blend(trials)
-    chosen = search.members(trials, weights, tune)
-    judged = judge.judged(trials, weights).merge(snapshots, on=[LEAD_KEY, "as_of"], validate="one_to_one")
-
-    found = signal.measure(judged.rename(columns={"fold": "group"}), params.train.min_signal)
-    if found.found:
-        margin = members.fit(features, label, place, chosen, params.train, run)
-    else:
-        margin = members.base_rate(features, label)
-        judged["margin"] = margin.base
-        said.append(found.warning(params.train.min_signal))
-    contest = calibrators.choose(judged, params.calibrate, of=len(snapshots), horizon_days=0, timed=timed)
-    probability = contest.choice.probability(judged["margin"].to_numpy())
+    choice = learned.contest.choice
+    probability = choice.probability(learned.judged["margin"].to_numpy())
+    if not learned.signal.found:
+        said.append(learned.signal.warning(params.train.min_signal))
     with _new_folder(out) as folder:
         version = model_folder.write(
             folder,
             spec=spec,
-            margin=margin,
-            level=contest.choice.level,
-            calibration=contest.choice.calibration,
-            interval=calibrators.interval(judged, contest, params.calibrate),
+            margin=learned.margin,
+            level=choice.level,
+            calibration=choice.calibration,
+            interval=learned.interval,
             tiers=calibrators.tiers(probability, params.calibrate),
         )
-    if sentence := calibrators.moved(contest.choice, params.calibrate):
+    if sentence := calibrators.moved(choice, params.calibrate):
         said.append(sentence)
-    if plan.needed:
-        said.append(f"few conversions: a shrunken search; about {plan.needed:,} more are needed for a full one")
-    return Fitted(version, len(trials), said)
+    if learned.needed:
+        said.append(f"few conversions: a shrunken search; about {learned.needed:,} more are needed for a full one")
+    return Fitted(version, len(learned.trials), said)
 
 
 def predict(model: Path, table: Path, out: Path, params: Params) -> tuple[int, int]:

@@ -1,0 +1,1 @@
+"""Is no signal called none, and a weak one used?"""
