@@ -309,6 +309,59 @@ def check_time(
 
 
 @app.command()
+def check_shuffle(
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the shuffle; that of params.yaml by default.", min=0)
+    ] = None,
+) -> None:
+    """Deal the labels of the last run's snapshots anew at random, learn from them, and prove that nothing is found.
+
+    Search, training and calibration run as they are, without the guard against no signal. Ends with exit code 10 where
+    the AUC on the test window is further than 0.06 from one half. Takes as long as tuning and training.
+
+    Example: leads check-shuffle
+    """
+    from pipeline.adapters.studies import Clock, Progress
+    from pipeline.ondemand import shuffle
+
+    workspace, params = _project()
+    process.settle(params.run.seed)
+    progress = Progress(process.configure_logging("check-shuffle"), sum(params.tune.trials.values()), Clock.after(None))
+    found = shuffle.check(workspace, params, params.run.seed if seed is None else seed, progress)
+    progress.close()
+    typer.echo(
+        f"with labels dealt at random the test window is ranked with an AUC of {found:.3f}: nothing slips through"
+    )
+
+
+@app.command()
+def curves(
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for curves.csv and the pictures; data/curves by default.")
+    ] = None,
+) -> None:
+    """Say how quality grows with history, and how it falls as a model ages: refits of the last run, without tuning.
+
+    Example: leads curves
+    """
+    from tqdm import tqdm
+
+    from pipeline.adapters import figures, files
+    from pipeline.ondemand import curves as refits
+
+    workspace, params = _project()
+    process.settle(params.run.seed)
+    table = refits.curves(workspace, params, lambda parts: tqdm(parts, "curves", unit="fit", disable=None))
+    folder = out or workspace.root / "data" / "curves"
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_csv(folder / "curves.csv", table)
+    for name in table["curve"].unique():
+        files.write_figure(folder / f"{name}.png", figures.refits(table[table["curve"] == name]))
+    typer.echo(table.round(4).to_string(index=False))
+    typer.echo(f"{folder}: curves.csv and a picture of each curve")
+
+
+@app.command()
 def sync() -> None:
     """Log and register what a deleted or new MLflow store lacks, from the results in data/.
 

@@ -285,6 +285,10 @@ class Blend(Section):
 class Tune(Section):
     """The search: how many trials per family, judged on how many folds, over which settings."""
 
+    max_rows: Annotated[int, Field(ge=100)]
+    seconds: Number | None
+    storage: Annotated[str, Field(pattern=r"^[a-z0-9+]+://")] | None
+    device: Literal["cpu", "cuda"]
     trials: Annotated[dict[Family, Positive], Field(min_length=1)]
     random_trials: Positive
     folds: Annotated[int, Field(ge=2, le=10)]
@@ -296,6 +300,17 @@ class Tune(Section):
     scorecard: ScorecardSpace
     logistic: LogisticSpace
     xgboost: XGBoostSpace
+
+    @model_validator(mode="after")
+    def _no_password(self) -> Self:
+        if self.storage is not None and "@" in self.storage and ":" in self.storage.split("//")[1].split("@")[0]:
+            raise ValueError("storage: a password stands in no file that is committed; use ~/.pgpass or PGPASSWORD")
+        return self
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the same input gives the same trials: no clock, no other process, no other kind of processor."""
+        return self.seconds is None and self.storage is None and self.device == "cpu"
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:

@@ -106,6 +106,7 @@ _CATALOGUE = [
     *_rows(
         "train",
         ("members", "folder", "", "fitted members of the margin: XGBoost .ubj, JSON"),
+        ("out_of_sample.parquet", "snapshot", "lead_id as_of", "margins by members that had not seen the row, labels"),
         ("summary.json", "run", "", "members, weights, signal, base margin, rows and conversions learned from"),
     ),
     *_rows(

@@ -107,6 +107,9 @@ def write(
     own, rivals = scores(skill=skill)
     figures: dict[str, object] = {"log_loss": 0.4, "lift_10": 3.0, "calibration_error": 0.02, "rows": len(own)}
     figures |= {"split": "time", "model_version": f"demo-{weight}"}
+    figures |= {"signal": True, "signal_standard_errors": 9.0, "conversions_needed": 0}
+    figures |= {"level": 0.0, "level_rows": 0, "level_moved": False}
+    figures |= {"level_shift": 0.1, "level_shift_low": 0.0, "level_shift_high": 0.2, "level_shifted": False}
     content = {
         "ingest/contract.json": contract.describe(resolved),
         "featurize/features.json": specification.specify(resolved, params.featurize),
@@ -117,7 +120,7 @@ def write(
             "passed": True,
             "split_faults": {"leads_in_two_splits": 0, "horizon_past_end": 0, "out_of_window": 0},
         },
-        "tune/best.json": {"study": "0123456789abcdef", "members": []},
+        "tune/best.json": {"study": "0123456789abcdef", "members": [], "conversions_needed": 0},
         "evaluate/metrics.json": figures,
         "validate/leaks.csv": pd.DataFrame(
             {
@@ -134,12 +137,15 @@ def write(
         "tune/trials.csv": pd.DataFrame(
             {
                 "trial": [0, 1, 2],
-                "family": ["logistic", "xgboost", "xgboost"],
-                "log_loss": [0.5, 0.45, 0.47],
+                "family": ["scorecard", "xgboost", "xgboost"],
+                "state": ["complete", "complete", "pruned"],
+                "log_loss": [0.5, 0.45, 0.44],
                 "weight": [0.0, 1.0, 0.0],
-                "log_loss_fold_0": [0.5, 0.45, 0.47],
-                "rounds": ["", "12", "20"],
+                "log_loss_fold_0": [0.5, 0.43, 0.44],
+                "log_loss_fold_1": [0.5, 0.47, np.nan],
+                "rounds": [0, 12, 0],
                 "c": [0.01, np.nan, np.nan],
+                "folds": [5, np.nan, np.nan],
                 "max_depth": [np.nan, 3, 4],
             }
         ),

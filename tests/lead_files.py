@@ -345,6 +345,27 @@ def tables_of_three(seed: int = 9, size: int = 1500) -> dict[str, Export]:
     }
 
 
+def prepared(seed: int = 10, size: int = 700) -> Export:
+    """A table made ready: numbers with gaps, words with commas in them, a flag, a column that names the quarter, and the
+    outcome as yes or no; oldest first."""
+    past = history(seed, size)
+    random = past.random
+    frame = pd.DataFrame(
+        {
+            "industry": past.industry,
+            "source": [f"{one}, booked" if one == "Trade fair" else one for one in past.source],
+            "staff": [f"{number:.2f}" for number in past.staff * random.uniform(0.9, 1.1, size)],
+            "visits": past.visits.astype(str),
+            "newsletter": random.choice(["yes", "no"], size),
+            "quarter": past.created.dt.to_period("Q").astype(str),
+            "won": np.where(past.won, "yes", "no"),
+        }
+    )
+    for name in ("industry", "staff"):
+        frame.loc[random.uniform(size=size) < 0.1, name] = ""
+    return Export("prepared.csv", frame)
+
+
 def _american(moments: pd.Series) -> pd.Series:
     """5/1/2023: no zeros in front."""
     return moments.dt.month.astype(str) + "/" + moments.dt.day.astype(str) + "/" + moments.dt.year.astype(str)

@@ -25,7 +25,7 @@ FIRST_TREES, FIRST_TREES_SMALL = (
             (6, 0.05, 2.0, "nothing", "target"),
             (2, 0.1, 1.0, "logistic", "target"),
         ],
-        [(3, 0.2, 1.0, "nothing", "native"), (2, 0.2, 1.0, "scorecard", "target")],
+        [(3, 0.2, 1.0, "nothing", "native"), (2, 0.2, 1.0, "logistic", "target")],
     )
 )
 
@@ -38,6 +38,7 @@ SMALL = {
     "early_stopping_rounds: 25": "early_stopping_rounds: 10",
     FIRST_TREES: FIRST_TREES_SMALL,
     "bootstrap_samples: 500": "bootstrap_samples: 100",
+    "    rounds: 100": "    rounds: 50",
     "sample_rows: 2000": "sample_rows: 300",
     "min_conversions: 30": "min_conversions: 5",
 }

@@ -13,17 +13,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-from tqdm import tqdm
-
-from pipeline import params as params_module
 from pipeline import process
-from pipeline.params import Params
-from pipeline.paths import find_root
-from pipeline.scorer.calibration import sigmoid
-from pipeline.scoring import metrics, recipe
-from pipeline.scoring.fit import best_intercept
+
+process.configure_environment()
+
+import numpy as np  # noqa: E402  (after the environment: thread pools read it when loaded)
+import pandas as pd  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from pipeline import params as params_module  # noqa: E402
+from pipeline.params import Params  # noqa: E402
+from pipeline.paths import find_root  # noqa: E402
+from pipeline.scorer.calibration import sigmoid  # noqa: E402
+from pipeline.scoring import metrics, recipe  # noqa: E402
+from pipeline.scoring.fit import best_intercept  # noqa: E402
 
 ROWS, NUMBERS, RATE = 5_000, 10, 0.1
 #: Standard deviation of the law's log-odds that gives an AUC of 0.58.
@@ -61,7 +64,6 @@ def main() -> None:
     arguments.add_argument("--sets", type=int, default=50, help="sets of either kind")
     arguments.add_argument("--first", type=int, default=0, help="number of the first set")
     asked = arguments.parse_args()
-    process.configure_environment()
     params: Params = params_module.load(find_root(Path(__file__)) / "params.yaml")
     process.settle(params.run.seed)
     rows = []

@@ -138,13 +138,15 @@ def collect(workspace: Workspace, params: Params) -> Candidate:
 
 
 def _cautions(workspace: Workspace) -> dict[str, str]:
-    """Columns that the contract keeps in the model although they are called leak, and how many it leaves undecided."""
+    """Tags that a reviewer filters by: columns that the contract keeps in the model although they are called leak, how
+    many it leaves undecided, and a search that cannot be repeated."""
     leaks = pd.read_csv(workspace.path("validate/leaks.csv"), keep_default_na=False)
     undecided = contract.restore(files.read_json(workspace.path("ingest/contract.json"))).undecided
     # A tag holds up to 8,000 characters.
     tags = {
         "leaks_overruled": ", ".join(leakage.overruled(leaks))[:5000],
         "undecided_columns": str(len(undecided) or ""),
+        "repeatable": "" if files.read_json(workspace.path("tune/best.json"))["repeatable"] else "no",
     }
     return {key: value for key, value in tags.items() if value}
 

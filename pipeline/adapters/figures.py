@@ -321,6 +321,34 @@ def lift(table: pd.DataFrame) -> Figure:
 
 
 @_styled
+def refits(table: pd.DataFrame) -> Figure:
+    """Log-loss after the best intercept, and AUC, of refits on parts of the history, all measured on the test window.
+
+    Args:
+        table: rows of one `curve`: `learning`, drawn by `leads`, or `staleness`, drawn by `age_days`; with
+            `ranking_loss` and `auc`.
+    """
+    learning = bool((table["curve"] == "learning").all())
+    across = "leads" if learning else "age_days"
+    rows = table.sort_values(across)
+    figure = _figure(3.9)
+    left, right = figure.subplots(1, 2)
+    for axes, column, words in (
+        (left, "ranking_loss", "Log-loss at the best level (lower is better)"),
+        (right, "auc", "AUC (higher is better)"),
+    ):
+        axes.plot(rows[across], rows[column], color=BLUE, marker="o", markersize=4)
+        axes.set_ylabel(words)
+        axes.set_xlabel("Leads learned from" if learning else "Days from what was learned to the test window")
+        axes.margins(x=0.06, y=0.15)
+    first, last = float(rows["auc"].iloc[0]), float(rows["auc"].iloc[-1])
+    begin, end = (float(rows[across].iloc[k]) for k in (0, -1))
+    between = f"{begin:,.0f} to {end:,.0f} leads" if learning else f"{begin:.0f} to {end:.0f} days of age"
+    _headline(figure, f"From {between} the AUC goes from {first:.3f} to {last:.3f}")
+    return figure
+
+
+@_styled
 def rivals(table: pd.DataFrame, *, level: float) -> Figure:
     """Log-loss and lift of every system with intervals.
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -18,6 +18,9 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import ArtefactError
 from pipeline.paths import Workspace, catalogue
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Rows per row group: tables are written sorted by key in groups, so that later work can go group by group.
 ROW_GROUP = 100_000
@@ -196,6 +199,11 @@ class Results:
 
     def json(self, name: str) -> Any:
         return read_json(self.path(name))
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """PNG without a clock time or library version in it."""
+    write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=110, metadata={"Software": None}))
 
 
 def shown(address: str) -> str:

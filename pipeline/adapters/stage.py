@@ -76,10 +76,7 @@ class Stage:
         files.write_json(self._new(name), content)
 
     def save_figure(self, name: str, figure: Figure) -> None:
-        """PNG without a clock time or library version in it."""
-        files.write_atomic(
-            self._new(name), lambda file: figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
-        )
+        files.write_figure(self._new(name), figure)
 
     def made(self, name: str) -> files.Parts:
         """A table that this run has saved, part by part."""

@@ -7,16 +7,20 @@ import hashlib
 import json
 import logging
 import math
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
 import optuna
+from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
 from pipeline.adapters import files, tracking
-from pipeline.params import Tune
+from pipeline.errors import ParamsError
+from pipeline.params import Family, Tune
 from pipeline.paths import Workspace
 
 
@@ -24,7 +28,7 @@ class Trial(Protocol):
     """What is told of a trial; see `pipeline.scoring.search.Trial`."""
 
     @property
-    def family(self) -> str: ...
+    def family(self) -> Family: ...
     @property
     def values(self) -> dict[str, Any]: ...
     @property
@@ -57,9 +61,26 @@ def inputs_hash(inputs: list[Path], params: Tune, seed: int) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def open_study(workspace: Workspace, name: str) -> optuna.Study:
-    """The study of that name, with the trials an earlier process finished."""
+#: Seconds after which a process that shares a study counts as ended where it gave no sign of life, and between looks.
+SILENT, LOOK = 120, 2
+
+
+def open_study(workspace: Workspace, name: str, url: str | None = None) -> optuna.Study:
+    """The study of that name, with the trials an earlier process finished; in a shared database where `url` names one.
+
+    Raises:
+        ParamsError: the database cannot be reached.
+    """
     logging.getLogger("optuna").setLevel(logging.WARNING)
+    if url is not None:
+        try:
+            shared = optuna.storages.RDBStorage(url, heartbeat_interval=SILENT // 4, grace_period=SILENT)
+            study = optuna.create_study(study_name=name, storage=shared, load_if_exists=True, direction="minimize")
+        except (ImportError, SQLAlchemyError) as fault:
+            said = str(fault).partition("\n")[0]
+            raise ParamsError(f"tune.storage {files.shown(url)} cannot be used: {files.shown(said)}.") from None
+        optuna.storages.fail_stale_trials(study)
+        return study
     workspace.mlruns.mkdir(exist_ok=True)
     storage = optuna.storages.RDBStorage(f"sqlite:///{workspace.mlruns / 'optuna.db'}")
     return optuna.create_study(study_name=name, storage=storage, load_if_exists=True, direction="minimize")
@@ -77,15 +98,45 @@ def trial_log(workspace: Workspace, contract: str, study: str, params: Tune) -> 
     return report
 
 
+def look_again() -> None:
+    """Wait a little for the trials of other processes."""
+    time.sleep(LOOK)
+
+
+@dataclass
+class Clock:
+    """Whether one more trial of a family fits into the time left, judged by the longest one so far."""
+
+    until: float
+    longest: dict[str, float] = field(default_factory=dict)
+    last: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def after(cls, seconds: float | None) -> Clock:
+        """The clock of a search that may take so long from now; as long as it takes where None."""
+        return cls(math.inf if seconds is None else time.monotonic() + seconds)
+
+    def go_on(self, family: Family) -> bool:
+        return time.monotonic() + self.longest.get(family, 0.0) < self.until
+
+    def saw(self, trial: Trial) -> None:
+        now = time.monotonic()
+        self.longest[trial.family] = max(self.longest.get(trial.family, 0.0), now - self.last)
+        self.last = now
+
+
 class Progress:
     """A bar that says what is best so far; a line per trial where there is no terminal to draw on."""
 
-    def __init__(self, log: logging.Logger, total: int, then: Callable[[int, Trial], None] | None = None) -> None:
-        self._log, self._then, self._done = log, then, 0
+    def __init__(
+        self, log: logging.Logger, total: int, clock: Clock, then: Callable[[int, Trial], None] | None = None
+    ) -> None:
+        self._log, self._then, self._clock, self._done = log, then, clock, 0
         self._best, self._family = math.inf, ""
         self._bar = tqdm(total=total, desc="tune", unit="trial", disable=None)
 
     def __call__(self, trial: Trial) -> None:
+        self._clock.saw(trial)
         if not trial.pruned and trial.loss < self._best:
             self._best, self._family = trial.loss, trial.family
         if self._then is not None:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from pipeline.adapters import files, model_folder, sources
-from pipeline.adapters.studies import Progress
+from pipeline.adapters.studies import Clock, Progress
 from pipeline.errors import NotEnoughData, ParamsError, SourceError
 from pipeline.leads import cohort, leakage, periods, prepared, specification, tables
 from pipeline.leads.contract import CONVERTED, LEAD_KEY, Resolved
 from pipeline.leads.snapshots import featurize
-from pipeline.params import Family, Params
+from pipeline.params import Params
 from pipeline.scorer.features import feature_list
 from pipeline.scoring import calibrators, recipe, search
 
@@ -37,23 +38,6 @@ class Fitted:
     version: str
     trials: int
     sentences: list[str]
-
-
-@dataclass
-class _Clock:
-    """Whether one more trial of a family fits into the time left, judged by the longest one so far."""
-
-    until: float
-    longest: dict[str, float] = field(default_factory=dict)
-    last: float = field(default_factory=time.monotonic)
-
-    def go_on(self, family: Family) -> bool:
-        return time.monotonic() + self.longest.get(family, 0.0) < self.until
-
-    def saw(self, trial: search.Trial) -> None:
-        now = time.monotonic()
-        self.longest[trial.family] = max(self.longest.get(trial.family, 0.0), now - self.last)
-        self.last = now
 
 
 def fit(
@@ -105,16 +89,11 @@ def fit(
     if seconds is not None:
         many = {family: n * MANY for family, n in params.tune.trials.items()}
         params = params.model_copy(update={"tune": params.tune.model_copy(update={"trials": many})})
-    clock = _Clock(begun + SEARCH_PART * seconds if seconds is not None else np.inf)
+    clock = Clock(begun + SEARCH_PART * seconds if seconds is not None else math.inf)
     planned = search.Search.of(snapshots, features, params.tune, params.run.seed, timed=spec["timed"]).planned()
-    progress = Progress(log, sum(planned.values()))
-
-    def report(trial: search.Trial) -> None:
-        clock.saw(trial)
-        progress(trial)
-
+    progress = Progress(log, sum(planned.values()), clock)
     learned = recipe.learn(
-        snapshots, features, params, timed=spec["timed"], horizon_days=0, report=report, go_on=clock.go_on
+        snapshots, features, params, timed=spec["timed"], horizon_days=0, report=progress, go_on=clock.go_on
     )
     progress.close()
     choice = learned.contest.choice

@@ -68,6 +68,11 @@ def best_intercept(label: np.ndarray, margin: np.ndarray) -> float:
     return shift
 
 
+def log_odds(label: np.ndarray) -> float:
+    """Of the rate of these labels; both outcomes must occur."""
+    return float(np.log(label.mean() / (1 - label.mean())))
+
+
 def ranking_loss(label: np.ndarray, margin: np.ndarray) -> float:
     """Log-loss after the best intercept: what a margin is worth once its level is right. Needs both outcomes."""
     shifted = margin + best_intercept(label, margin)
@@ -372,7 +377,9 @@ class _Trees:
     start: LogisticMember | None
 
     @classmethod
-    def of(cls, rows: Rows, settings: XGBoostSettings, begin: Start | None, seed: int, threads: int) -> _Trees:
+    def of(
+        cls, rows: Rows, settings: XGBoostSettings, begin: Start | None, seed: int, threads: int, device: str = "cpu"
+    ) -> _Trees:
         weight = rows.weight(settings.half_life)
         matrix, values = rows.matrix, None
         if settings.categories == "target" and rows.encoder.levels:
@@ -394,6 +401,7 @@ class _Trees:
             "disable_default_eval_metric": True,
             "seed": seed % 2**31,
             "nthread": threads,
+            "device": device,
         }
         if rows.directions.any():
             numbers = [name not in rows.encoder.levels for name in rows.encoder.names]
@@ -428,13 +436,14 @@ def learning_curve(
     start: Start | None,
     seed: int,
     threads: int,
+    device: str = "cpu",
 ) -> tuple[np.ndarray, XGBoostMember]:
     """Ranking loss of later rows after each round, and the member fitted; ends when nothing was gained for a while.
 
     Args:
         later: encoded features of the later rows, shape (n_later, n_features); `label`: their labels.
     """
-    trees = _Trees.of(rows, settings, start, seed, threads)
+    trees = _Trees.of(rows, settings, start, seed, threads, device)
     judged = xgb.QuantileDMatrix(
         XGBoostMember.translate(rows.encoder, later, trees.values),
         label=label,

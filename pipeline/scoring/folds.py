@@ -64,6 +64,13 @@ def draw(
     return result
 
 
+def thinned(snapshots: pd.DataFrame, max_rows: int) -> np.ndarray:
+    """True for the rows of every n-th lead along the axis, so that about `max_rows` remain; for all where there are no
+    more than that."""
+    step = -(-len(snapshots) // max_rows)
+    return np.asarray(np.unique(snapshots["position"].to_numpy(), return_inverse=True)[1] % step == 0)
+
+
 def known_before(snapshots: pd.DataFrame, later: np.ndarray, horizon_days: int) -> np.ndarray:
     """True for rows of leads created before the `later` ones whose outcome was known at the first as-of date there."""
     position = snapshots["position"].to_numpy()

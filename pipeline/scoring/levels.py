@@ -88,6 +88,11 @@ def sentences(figures_: Mapping[str, Any], max_shift: float) -> list[str]:
             f"NO SIGNAL: out of sample the ranking was only {figures_['signal_standard_errors']:.1f} standard errors "
             "above chance, so that every lead has the base rate as its score."
         )
+    if not figures_["repeatable"]:
+        said.append(
+            "NOT REPEATABLE: the search ended by the clock, was shared by processes, or ran on a GPU. Its trials are kept "
+            "in data/tune/trials.csv; the counts in data/tune/best.json repeat a search that ended by the clock."
+        )
     if needed := figures_["conversions_needed"]:
         said.append(
             f"FEW CONVERSIONS: only the shrunken scorecard and logistic regression were used; about {needed:,} more "

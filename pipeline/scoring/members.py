@@ -10,7 +10,8 @@ import pandas as pd
 
 from pipeline.params import Run, Train, XGBoostSettings
 from pipeline.scorer.margin import Encoder, Margin, Member
-from pipeline.scoring.fit import Rows, Start, fit_member, settings_of
+from pipeline.scoring.fit import Rows, Start, fit_member, log_odds, settings_of
+from pipeline.scoring.folds import known_before
 
 
 def each(rows: Rows, chosen: Sequence[dict[str, Any]], bags: int, run: Run) -> tuple[list[Member], list[float]]:
@@ -63,6 +64,44 @@ def fit(
     fitted, weights = each(rows, chosen, params.bags if bags is None else bags, run)
     step = max(1, -(-len(features) // params.base_rows))
     return Margin.centred(rows.encoder, fitted, weights, features.iloc[::step])
+
+
+def out_of_sample(
+    judged: pd.DataFrame,
+    snapshots: pd.DataFrame,
+    features: pd.DataFrame,
+    chosen: Sequence[dict[str, Any]],
+    params: Train,
+    run: Run,
+    *,
+    horizon_days: int,
+    directions: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Margins by members that had not seen the row, with what is known of it.
+
+    Where the search looked at all rows these are its own. Where it looked at some, the calibrate window is scored
+    whole, by members fitted on all that was known before it: levels and intervals are measured on many rows.
+
+    Args:
+        judged: margins of the search: lead_id, as_of, fold, margin.
+        snapshots: all that lies before the test window: lead_id, as_of, label, split, position; `features`: the same.
+
+    Returns:
+        The columns of `snapshots` named above, `group` (scored by the same members) and `margin`.
+    """
+    known = ["lead_id", "as_of", "label", "split", "position"]
+    rows = judged.rename(columns={"fold": "group"}).merge(
+        snapshots[known], on=["lead_id", "as_of"], validate="one_to_one"
+    )
+    later = (snapshots["split"] == "calibrate").to_numpy()
+    if (rows["split"] == "calibrate").sum() == later.sum():
+        return rows
+    label, place = snapshots["label"].to_numpy(dtype="float64"), snapshots["position"].to_numpy()
+    learn = known_before(snapshots, later, horizon_days)
+    fitted = fit(features[learn], label[learn], place[learn], chosen, params, run, bags=1, directions=directions)
+    margin = fitted.values(features[later]) + log_odds(label) - log_odds(label[learn])
+    forward = snapshots.loc[later, known].assign(group=-1, margin=margin)
+    return pd.concat([rows[rows["split"] != "calibrate"], forward], ignore_index=True)
 
 
 def base_rate(features: pd.DataFrame, label: np.ndarray) -> Margin:

@@ -17,8 +17,6 @@ from pipeline.scoring.calibrators import Contest
 from pipeline.scoring.search import Trial
 from pipeline.scoring.signal import Signal
 
-KEY = ["lead_id", "as_of"]
-
 
 @dataclass(frozen=True)
 class Learned:
@@ -64,24 +62,34 @@ def learn(
     """
     tune, run = params.tune, params.run
     label, place = snapshots["label"].to_numpy(dtype="float64"), snapshots["position"].to_numpy()
+    some = folds.thinned(snapshots, tune.max_rows)
+    looked, at = snapshots[some].reset_index(drop=True), features[some].reset_index(drop=True)
     cut = folds.draw(
-        snapshots,
+        looked,
         number=tune.folds,
         first_share=tune.first_fold_share,
         horizon_days=horizon_days,
         random=not timed,
         seed=run.seed,
     )
-    judge = search.Judge(snapshots, features, cut, tune, run.seed, run.threads, timed, directions)
+    judge = search.Judge(looked, at, cut, tune, run.seed, run.threads, timed, directions)
     plan = search.Search.of(snapshots, features, tune, run.seed, timed=timed)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     trials = plan.run(judge, {family: optuna.create_study() for family in plan.planned()}, report, go_on)
     weights = judge.blend(trials)
-    judged = judge.judged(trials, weights).merge(snapshots, on=KEY, validate="one_to_one")
-
-    found = signal.measure(judged.rename(columns={"fold": "group"}), params.train.min_signal)
+    chosen = search.members(trials, weights, tune)
+    judged = members.out_of_sample(
+        judge.judged(trials, weights),
+        snapshots,
+        features,
+        chosen,
+        params.train,
+        run,
+        horizon_days=horizon_days,
+        directions=directions,
+    )
+    found = signal.measure(judged, params.train.min_signal)
     if found.found or not guarded:
-        chosen = search.members(trials, weights, tune)
         margin = members.fit(features, label, place, chosen, params.train, run, directions=directions)
     else:
         margin = members.base_rate(features, label)

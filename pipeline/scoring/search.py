@@ -13,7 +13,17 @@ import pandas as pd
 from pipeline.params import Family, LogisticSettings, ScorecardSettings, Tune, XGBoostSettings
 from pipeline.scorer.margin import XGBoostMember
 from pipeline.scoring import blend
-from pipeline.scoring.fit import Rows, Settings, Start, fit_member, learning_curve, ranking_loss, settings_of, start_of
+from pipeline.scoring.fit import (
+    Rows,
+    Settings,
+    Start,
+    fit_member,
+    learning_curve,
+    log_odds,
+    ranking_loss,
+    settings_of,
+    start_of,
+)
 from pipeline.scoring.folds import Fold
 
 State = optuna.trial.TrialState
@@ -93,6 +103,7 @@ class Judge:
                         start=start_of(settings, self.params),
                         seed=self.seed,
                         threads=self.threads,
+                        device=self.params.device,
                     )
                 )
                 losses.append(float(trees[-1][0].min()))
@@ -158,12 +169,8 @@ class Judge:
         for k, fold in enumerate(self.folds):
             margin = np.sum([weight * self.margins(trial)[k] for trial, weight in used], axis=0)
             key = self.snapshots[["lead_id", "as_of"]].iloc[fold.judge]
-            parts.append(key.assign(fold=k, margin=margin + _log_odds(label) - _log_odds(label[fold.learn])))
+            parts.append(key.assign(fold=k, margin=margin + log_odds(label) - log_odds(label[fold.learn])))
         return pd.concat(parts, ignore_index=True)
-
-
-def _log_odds(label: np.ndarray) -> float:
-    return float(np.log(label.mean() / (1 - label.mean())))
 
 
 def _common_rounds(curves: Sequence[np.ndarray]) -> int:
@@ -250,6 +257,7 @@ class Search:
         studies: Mapping[Family, optuna.Study],
         report: Callable[[Trial], None],
         go_on: Callable[[Family], bool] = lambda _: True,
+        wait: Callable[[], None] = lambda: None,
     ) -> list[Trial]:
         """Run the trials that the studies have not finished yet; returns all of them, family by family in turn.
 
@@ -260,7 +268,10 @@ class Search:
         Args:
             go_on: asked before each trial but a family's first; False leaves out this trial, and the search ends before
                 its count is reached.
+            wait: called where the only trials left are those that other processes sharing the studies are running.
         """
+        if self.params.storage is not None:
+            return self._together(judge, studies, report, go_on, wait)
         trials: list[Trial] = []
         done: dict[Family, list[Trial]] = {family: [] for family in self.planned()}
         for study in studies.values():
@@ -280,6 +291,33 @@ class Search:
             trials.append(trial)
             report(trial)
         return trials
+
+    def _together(
+        self,
+        judge: Judge,
+        studies: Mapping[Family, optuna.Study],
+        report: Callable[[Trial], None],
+        go_on: Callable[[Family], bool],
+        wait: Callable[[], None],
+    ) -> list[Trial]:
+        """As `run`, where several processes share the studies: each takes the next trial that nobody has begun."""
+        while True:
+            open_ = False
+            for family, number in self.planned().items():
+                study = studies[family]
+                begun = study.get_trials(deepcopy=False, states=(State.COMPLETE, State.PRUNED, State.RUNNING))
+                finished = [_restored(family, k, one) for k, one in enumerate(_finished(study))]
+                open_ |= len(finished) < number
+                if len(begun) < number and (not begun or go_on(family)):
+                    report(self._next(family, len(begun), judge, study, finished))
+                    break
+            else:
+                if not open_ or not all(go_on(family) for family in studies):
+                    break
+                wait()
+        return [
+            _restored(family, k, one) for family, study in studies.items() for k, one in enumerate(_finished(study))
+        ]
 
     def _next(self, family: Family, number: int, judge: Judge, study: optuna.Study, earlier: list[Trial]) -> Trial:
         draw = int(np.random.SeedSequence([self.seed, number, 3]).generate_state(1)[0])
@@ -346,6 +384,12 @@ def trial_table(trials: Sequence[Trial], weights: np.ndarray) -> pd.DataFrame:
             for k, (trial, weight) in enumerate(zip(trials, weights.tolist(), strict=True))
         ]
     )
+
+
+def counts(trials: Sequence[Trial]) -> dict[str, int]:
+    """Trials per family."""
+    families = [trial.family for trial in trials]
+    return {family: families.count(family) for family in sorted(set(families))}
 
 
 def history(trials: Sequence[Trial]) -> pd.DataFrame:

@@ -14,17 +14,13 @@ def run(stage: Stage) -> None:
     spec = stage.json("featurize/features.json")
     members = stage.path("train/members")
     margin = Margin.restore(files.read_json(members / "margin.json"), members)
-    judged = stage.table("tune/judged.parquet")
-    snapshots = stage.table("featurize/snapshots.parquet")
-    snapshots = snapshots.loc[snapshots["split"] != "test", ["lead_id", "as_of", "label", "split", "position"]]
+    rows = stage.table("train/out_of_sample.parquet")
+    learned = stage.json("train/summary.json")["rows"]
 
     # Call
-    rows = snapshots.merge(judged, on=["lead_id", "as_of"], validate="one_to_one")
     if not margin.members:  # no signal: the base rate is all there is to calibrate
         rows["margin"] = margin.base
-    contest = calibrators.choose(
-        rows, params, of=len(snapshots), horizon_days=spec["horizon_days"], timed=spec["timed"]
-    )
+    contest = calibrators.choose(rows, params, of=learned, horizon_days=spec["horizon_days"], timed=spec["timed"])
     choice = contest.choice
     interval = calibrators.interval(rows, contest, params)
     newest = rows[rows["split"] == "calibrate"]

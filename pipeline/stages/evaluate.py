@@ -74,6 +74,7 @@ def run(stage: Stage) -> None:
         "bins_hold_share": float(reliability["holds"].mean()),
         "interval_coverage": levels.coverage(scores[scored], params.bins, scorer.interval.level),
         "conversions_needed": best["conversions_needed"],
+        "repeatable": best["repeatable"],
         "signal": bool(found["found"]),
         "signal_standard_errors": found["z"],
         "split": "random" if resolved.contract.time.kind == "none" else "time",

@@ -13,7 +13,7 @@ from pipeline.scoring import members, signal
 
 
 def run(stage: Stage) -> None:
-    params = stage.params.train
+    params, shared = stage.params.train, stage.params.run
     # Load
     spec = stage.json("featurize/features.json")
     chosen = stage.json("tune/best.json")["members"]
@@ -24,12 +24,13 @@ def run(stage: Stage) -> None:
     # Call
     features = snapshots[[feature["name"] for feature in feature_list(spec)]]
     label, place = snapshots["label"].to_numpy(dtype="float64"), snapshots["position"].to_numpy()
-    out_of_sample = judged.merge(
-        snapshots[["lead_id", "as_of", "label"]], on=["lead_id", "as_of"], validate="one_to_one"
+    signs = directions(spec)
+    unseen = members.out_of_sample(
+        judged, snapshots, features, chosen, params, shared, horizon_days=spec["horizon_days"], directions=signs
     )
-    found = signal.measure(out_of_sample.rename(columns={"fold": "group"}), params.min_signal)
+    found = signal.measure(unseen, params.min_signal)
     if found.found:
-        margin = members.fit(features, label, place, chosen, params, stage.params.run, directions=directions(spec))
+        margin = members.fit(features, label, place, chosen, params, shared, directions=signs)
     else:
         margin = members.base_rate(features, label)
 
@@ -39,6 +40,7 @@ def run(stage: Stage) -> None:
     files.write_json(folder / "margin.json", document)
     for name, blob in blobs.items():
         files.write_bytes(folder / name, blob)
+    stage.save_table("train/out_of_sample.parquet", unseen)
     stage.save_json(
         "train/summary.json",
         {

@@ -13,7 +13,8 @@ def run(stage: Stage) -> None:
     # Load
     spec = stage.json("featurize/features.json")
     snapshots = stage.table("featurize/snapshots.parquet")
-    snapshots = snapshots[snapshots["split"] != "test"].reset_index(drop=True)
+    snapshots = snapshots[snapshots["split"] != "test"]
+    snapshots = snapshots[folds.thinned(snapshots, params.max_rows)].reset_index(drop=True)
     features = snapshots[[feature["name"] for feature in feature_list(spec)]]
     inputs = studies.inputs_hash(
         [stage.path(f"featurize/{name}") for name in ("snapshots.parquet", "features.json")], params, seed
@@ -32,13 +33,27 @@ def run(stage: Stage) -> None:
     judge = search.Judge(snapshots, features, cut, params, seed, threads, timed, directions(spec))
     plan = search.Search.of(snapshots, features, params, seed, timed=timed)
     log = studies.trial_log(stage.workspace, spec["contract"], inputs, params)
+    clock = studies.Clock.after(params.seconds)
+    progress = studies.Progress(stage.log, sum(plan.planned().values()), clock, log)
     trials = plan.run(
         judge,
-        {family: studies.open_study(stage.workspace, f"{inputs}-{family}") for family in plan.planned()},
-        studies.Progress(stage.log, sum(plan.planned().values()), log),
+        {
+            family: studies.open_study(stage.workspace, f"{inputs}-{family}", params.storage)
+            for family in plan.planned()
+        },
+        progress,
+        clock.go_on,
+        studies.look_again,
     )
+    progress.close()
     weights = judge.blend(trials)
-    best = {"study": inputs, "members": search.members(trials, weights, params), "conversions_needed": plan.needed}
+    best = {
+        "study": inputs,
+        "members": search.members(trials, weights, params),
+        "conversions_needed": plan.needed,
+        "repeatable": params.repeatable,
+        "trials": search.counts(trials),
+    }
 
     # Save
     stage.save_csv("tune/trials.csv", search.trial_table(trials, weights))
@@ -46,6 +61,8 @@ def run(stage: Stage) -> None:
     stage.save_csv("tune/folds.csv", folds.table(cut, snapshots))
     stage.save_table("tune/judged.parquet", judge.judged(trials, weights))
     stage.save_json("tune/best.json", best)
+    if not params.repeatable:
+        stage.log.warning("NOT REPEATABLE: tune.seconds, tune.storage or tune.device is set; the trials are kept")
     if plan.needed:
         stage.log.warning(f"FEW CONVERSIONS: a shrunken search; about {plan.needed:,} more are needed for a full one")
     stage.log.info(

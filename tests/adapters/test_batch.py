@@ -13,9 +13,8 @@ from pipeline.leads import specification
 from pipeline.paths import Workspace
 from pipeline.scorer import Scorer
 from pipeline.scorer.calibration import Calibration, Interval
-from pipeline.scorer.margin import Margin
+from pipeline.scorer.margin import Encoder, Margin
 from pipeline.scorer.model import OUTPUT
-from pipeline.scoring.fit import encode
 from tests import fake_results, small_history
 
 NO_TIME = "is not an ISO 8601 date or time (if the file uses another form, declare it as the column's `format`)"
@@ -45,15 +44,15 @@ def folder(project_root, tmp_path_factory):
     folder.mkdir()
     settings = params_module.load(project_root / "params.yaml").featurize
     spec, tables = specification.specify(small_history.resolved(), settings), small_history.tables()
-    blank = Margin(encode(pd.DataFrame())[0], [], [], 0.0, np.zeros(0))
-    builder = Scorer(spec, blank, 0.0, Calibration("none", 0.0, 1.0), Interval(0.9, [], [], []), [], "none")
+    blank = Margin(Encoder.fit(pd.DataFrame()), [], [], 0.0, np.zeros(0))
+    builder = Scorer(spec, blank, 0.0, Calibration("none", 0.0, 1.0, 1.0), Interval(0.9, [], [], []), [], "none")
     features = builder.features(tables["leads"].assign(as_of=NOW), tables["activities"], tables["changes"])
     model_folder.write(
         folder,
         spec=spec,
-        margin=Margin(encode(features)[0], [], [], 0.0, np.zeros(features.shape[1])),
+        margin=Margin(Encoder.fit(features), [], [], 0.0, np.zeros(features.shape[1])),
         level=-1.0,
-        calibration=Calibration("none", 0.0, 1.0),
+        calibration=Calibration("none", 0.0, 1.0, 1.0),
         interval=Interval(0.9, [0.0], [-0.1], [0.1]),
         tiers=[{"name": "A", "from": 0}],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,86 @@ def test_keys_of_files_that_came_later_are_left_out_where_they_say_nothing() -> 
     described = describe(resolved)["contract"]["source"]["leads"]
     assert {key: described[key] for key in leads} == leads and "sheet" not in described
     assert restore(describe(resolved)) == resolved
+
+
+def with_activities(**kind: Any) -> dict[str, Any]:
+    """`SMALL` with one kind of activity, a call."""
+    content = copy.deepcopy(SMALL)
+    content["source"]["activities"] = {"path": "activities.csv"}
+    content["activities"] = {
+        "lead": "lead",
+        "kind": "type",
+        "happened_at": "at",
+        "recorded_at": "at",
+        "kinds": {"call": kind},
+    }
+    return content
+
+
+FEATURE = {"role": "feature", "known_at": "creation"}
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (FEATURE | {"type": "number", "direction": "rising"}, ""),
+        (FEATURE | {"type": "integer", "direction": "falling"}, ""),
+        (FEATURE | {"type": "boolean", "direction": "rising"}, ""),
+        (FEATURE | {"type": "number", "known_at": "over_time", "direction": "rising"}, ""),
+        (FEATURE | {"type": "category", "direction": "rising"}, "`direction` goes with features that are numbers or"),
+        ({"role": "ignored", "type": "number", "direction": "rising"}, "`direction` goes with features"),
+        ({"role": "outcome", "type": "number", "direction": "falling"}, "`direction` goes with features"),
+        (FEATURE | {"type": "number", "direction": "up"}, "'rising' or 'falling'"),
+        (FEATURE | {"type": "number", "direction": ""}, "'rising' or 'falling'"),
+        (FEATURE | {"type": "category", "overrules_period": "regions were added one by one"}, ""),
+        (FEATURE | {"type": "number", "direction": "rising", "overrules_period": "it keeps its meaning"}, ""),
+        (FEATURE | {"type": "number", "overrules_period": ""}, "overrules_period"),
+        ({"role": "ignored", "overrules_period": "it keeps its meaning"}, "`overrules_period` goes with features"),
+        ({"role": "personal", "overrules_period": "it keeps its meaning"}, "`overrules_period` goes with features"),
+    ],
+)
+def test_directions_and_overruled_periods_go_with_features(column: dict[str, Any], message: str) -> None:
+    content = changed("columns", "size", to=column)
+    if not message:
+        parsed = parse(content, file="small.yaml").columns["size"]
+        assert (parsed.direction, parsed.overrules_period) == (column.get("direction"), column.get("overrules_period"))
+        return
+    with pytest.raises(ContractError, match=r"columns\.size") as error:
+        parse(content, file="small.yaml")
+    assert message in str(error.value)
+
+
+def test_a_kind_of_activity_has_a_direction_or_none() -> None:
+    for direction in ("rising", "falling"):
+        parsed = parse(with_activities(direction=direction), file="small.yaml")
+        assert parsed.activities is not None and parsed.activities.kinds["call"].direction == direction
+    with pytest.raises(ContractError, match=r"activities\.kinds\.call\.direction"):
+        parse(with_activities(direction="both"), file="small.yaml")
+    with pytest.raises(ContractError, match=r"activities\.kinds\.call\.overrules_period"):
+        parse(with_activities(overrules_period="calls are new"), file="small.yaml")
+
+
+def test_directions_and_overruled_periods_survive_their_file() -> None:
+    content = with_activities(direction="falling")
+    content["columns"]["size"] |= {"direction": "rising", "overrules_period": "it keeps its meaning"}
+    resolved = resolve(parse(content, file="small.yaml"))
+    described = describe(resolved)
+    assert described["contract"]["columns"]["size"]["direction"] == "rising"
+    assert described["contract"]["columns"]["size"]["overrules_period"] == "it keeps its meaning"
+    assert described["contract"]["activities"]["kinds"]["call"]["direction"] == "falling"
+    assert restore(json.loads(json.dumps(described))) == resolved
+
+
+def test_a_resolved_contract_from_before_directions_and_periods_is_read_and_written_as_it_was() -> None:
+    resolved = resolve(parse(with_activities(), file="small.yaml"))
+    described = json.dumps(describe(resolved))
+    assert "direction" not in described and "overrules_period" not in described
+    restored = restore(json.loads(described))
+    assert restored == resolved and json.dumps(describe(restored)) == described
+    assert restored.contract.columns["size"].direction is None
+    assert restored.contract.columns["size"].overrules_period is None
+    assert restored.contract.activities is not None
+    assert restored.contract.activities.kinds["call"].direction is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import ContractError, ParamsError
 from pipeline.leads import leakage, proposal, tables
 from pipeline.leads.contract import Resolved, parse, resolve
-from pipeline.leads.proposal import Proposal, explained, propose
+from pipeline.leads.proposal import Proposal, propose
 from pipeline.leads.proposal_draft import Table, Wishes
 from pipeline.params import load
 from tests import lead_files
@@ -358,16 +358,3 @@ def test_tables_that_do_not_refer_to_the_leads(params):
     strangers = export["activities"].frame.assign(lead="nobody")
     with pytest.raises(ContractError, match="refers to the leads"):
         propose("x", {"leads": table(export["leads"].frame), "activities": table(strangers)}, Wishes(), params)
-
-
-# The share of a column that time explains
-
-
-def test_what_time_explains():
-    block = np.repeat(np.arange(10), 100)
-    assert explained(pd.Series(block.astype("float64")), block) == pytest.approx(1)
-    assert explained(pd.Series([f"b{k}" for k in block], dtype="str"), block) == pytest.approx(1)
-    random = np.random.default_rng(5)
-    assert explained(pd.Series(random.normal(size=1000)), block) < 0.05
-    assert explained(pd.Series(random.choice(["a", "b"], 1000), dtype="str"), block) < 0.05
-    assert explained(pd.Series(["a"] * 1000, dtype="str"), block) == 0

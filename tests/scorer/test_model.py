@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 
 from pipeline.adapters import model_folder
-from pipeline.params import LogisticSettings, XGBoostSettings
+from pipeline.params import LogisticSettings, ScorecardSettings, XGBoostSettings
 from pipeline.scorer import Scorer, ScorerError
 from pipeline.scorer.calibration import Calibration, Interval
-from pipeline.scorer.margin import Margin
+from pipeline.scorer.margin import Encoder, Margin
 from pipeline.scorer.model import OUTPUT, as_time
-from pipeline.scoring.fit import encode, fit_logistic, fit_xgboost
+from pipeline.scoring.fit import Rows, Start, fit_logistic, fit_scorecard, fit_xgboost
 
 SPEC = {
     "format": 1,
@@ -92,27 +92,40 @@ def history(n: int = 300) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
 def folder(tmp_path_factory):
     leads, visits, changes = history()
     generator = np.random.default_rng(4)
-    blank = Margin(encode(pd.DataFrame())[0], [], [], 0.0, np.zeros(0))
-    builder = Scorer(SPEC, blank, 0.0, Calibration("none", 0, 1), Interval(0.9, [], [], []), [], "none")
+    blank = Margin(Encoder.fit(pd.DataFrame()), [], [], 0.0, np.zeros(0))
+    builder = Scorer(SPEC, blank, 0.0, Calibration("none", 0, 1, 1), Interval(0.9, [], [], []), [], "none")
     features = builder.features(leads, visits, changes)
     log_odds = -1 + 0.4 * features["n_visit_30d"] + (features["industry"] == "retail")
     label = (generator.random(len(features)) < 1 / (1 + np.exp(-log_odds))).to_numpy(dtype="float64")
-    encoder, matrix = encode(features)
+    rows = Rows.encode(features, label, np.arange(len(label)))
+    plain, card = LogisticSettings(bins=3, c=0.1, half_life=0.0), ScorecardSettings(
+        bins=4, prior_rows=5.0, c=0.1, towards=0.8, folds=3, half_life=0.0
+    )
     trees = XGBoostSettings(
-        max_depth=3, learning_rate=0.2, min_child_weight=1.0, subsample=1.0, colsample_bytree=1.0, reg_lambda=1.0
+        max_depth=3,
+        learning_rate=0.2,
+        min_child_weight=1.0,
+        subsample=1.0,
+        colsample_bytree=1.0,
+        reg_lambda=1.0,
+        start="scorecard",
+        categories="target",
+        target_prior=20.0,
+        half_life=0.0,
     )
     members = [
-        fit_logistic(encoder, matrix, label, LogisticSettings(bins=3, c=0.1), clip=4.0),
-        fit_xgboost(encoder, matrix, label, trees, rounds=15, seed=1, threads=1),
+        fit_logistic(rows, plain, clip=4.0),
+        fit_scorecard(rows, card),
+        fit_xgboost(rows, trees, rounds=15, seed=1, threads=1, start=Start(card, clip=4.0)),
     ]
     path = tmp_path_factory.mktemp("model") / "scorer"
     path.mkdir()
     model_folder.write(
         path,
         spec=SPEC,
-        margin=Margin.centred(encoder, members, [0.4, 0.6], features),
+        margin=Margin.centred(rows.encoder, members, [0.3, 0.1, 0.6], features),
         level=0.0,
-        calibration=Calibration("sigmoid", -0.1, 0.9),
+        calibration=Calibration("beta", -0.1, 0.8, 1.1),
         interval=Interval(0.9, [-2.0, 1.0], [-0.4, -0.2], [0.3, 0.5]),
         tiers=[{"name": "A", "from": 500}, {"name": "B", "from": 0}],
     )

@@ -13,7 +13,7 @@ from pipeline.scorer.reasons import points, sentences
 
 
 def test_points_share_the_rise_in_proportion_to_the_contributions():
-    calibration = Calibration("none", 0.0, 1.0)
+    calibration = Calibration("none", 0.0, 1.0, 1.0)
     base, got = points(np.array([[1.0, 0.5], [-1.0, 1.0], [0.0, 0.0]]), np.log(0.25), calibration)
     assert base == 200
     # sigmoid(log(1/4) + 1.5) = 0.528386; the rise of 328.4 tenths splits 2:1 into 218.9 and 109.5, target 528 - 200.
@@ -23,9 +23,9 @@ def test_points_share_the_rise_in_proportion_to_the_contributions():
     assert got[2].tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("slope", [0.5, 1.0, 3.0])
-def test_contributions_that_cancel_have_the_points_of_those_that_nearly_do(slope):
-    calibration = Calibration("sigmoid", 0.2, slope)
+@pytest.mark.parametrize("slopes", [(0.5, 0.5), (1.0, 1.0), (3.0, 3.0), (0.4, 2.0), (2.0, 0.4)])
+def test_contributions_that_cancel_have_the_points_of_those_that_nearly_do(slopes):
+    calibration = Calibration("beta", 0.2, *slopes)
     _, got = points(np.array([[1.0, -1.0], [1.0, -1 + 1e-6]]), -0.4, calibration)
     assert got[0].tolist() == [got[0, 0], -got[0, 0]]
     assert np.abs(got[0] - got[1]).max() <= 1
@@ -35,9 +35,9 @@ contributions = arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(1, 1
 
 
 @settings(max_examples=300, deadline=None)
-@given(contributions, st.floats(-5, 5), st.floats(-2, 2), st.floats(0.1, 3))
-def test_base_and_points_add_up_to_the_displayed_score(parts, base, intercept, slope):
-    calibration = Calibration("sigmoid", intercept, slope)
+@given(contributions, st.floats(-5, 5), st.floats(-2, 2), st.floats(0.1, 3), st.floats(0.1, 3))
+def test_base_and_points_add_up_to_the_displayed_score(parts, base, intercept, low_slope, high_slope):
+    calibration = Calibration("beta", intercept, low_slope, high_slope)
     start, got = points(parts, base, calibration)
     shown = tenths(calibration.probability(base + parts.sum(axis=1)))
     assert (start + got.sum(axis=1) == shown).all()
@@ -46,7 +46,7 @@ def test_base_and_points_add_up_to_the_displayed_score(parts, base, intercept, s
 @settings(max_examples=200, deadline=None)
 @given(contributions, st.floats(-3, 3))
 def test_rounding_moves_no_criterion_by_more_than_a_tenth_or_two(parts, base):
-    calibration = Calibration("none", 0.0, 1.0)
+    calibration = Calibration("none", 0.0, 1.0, 1.0)
     _, got = points(parts, base, calibration)
     shift = parts.sum(axis=1)
     start = calibration.probability(np.array([base]))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ArtefactError
 from pipeline.params import Drift, Register
-from pipeline.scoring import gate
+from pipeline.scoring import gate, levels
 from pipeline.scoring.metrics import RANDOM_SPLIT
 from tests.fake_results import scores
 
@@ -195,8 +195,20 @@ def test_a_candidate_noise_worse_than_a_rival_rarely_passes():
 
 
 def test_cautions_are_said_only_where_there_is_reason():
-    assert gate.cautions(split="time", overruled=[], undecided=[]) == []
-    split, overruled, undecided = gate.cautions(split="random", overruled=["duration", "tags"], undecided=["a", "b"])
+    quiet = {"split": "time", "signal": True, "conversions_needed": 0, "level_moved": False, "level_shifted": False}
+    assert gate.cautions(metrics=quiet, max_shift=0.25, overruled=[], undecided=[]) == []
+    split, overruled, undecided = gate.cautions(
+        metrics=quiet | {"split": "random"}, max_shift=0.25, overruled=["duration", "tags"], undecided=["a", "b"]
+    )
     assert split == RANDOM_SPLIT
     assert overruled.startswith("LEAKS IN THE MODEL: the contract overrules the verdict leak on duration, tags.")
     assert undecided.startswith("2 columns are left out undecided") and undecided.endswith(": a, b.")
+
+
+def test_what_was_found_of_the_level_and_the_signal_comes_first():
+    found = {"split": "random", "signal": False, "signal_standard_errors": 1.25, "conversions_needed": 40}
+    found |= {"level": -0.4, "level_rows": 900, "level_moved": True}
+    found |= {"level_shift": 0.5, "level_shift_low": 0.3, "level_shift_high": 0.7, "level_shifted": True}
+    said = gate.cautions(metrics=found, max_shift=0.25, overruled=["tags"], undecided=[])
+    assert said[:4] == levels.sentences(found, 0.25)
+    assert said[4] == RANDOM_SPLIT and said[5].startswith("LEAKS IN THE MODEL") and len(said) == 6

@@ -10,11 +10,19 @@ import pytest
 
 from pipeline.leads.contract import Resolved, parse, resolve
 from pipeline.params import LeakPrice, XGBoostSettings
-from pipeline.scorer.margin import Encoder
 from pipeline.scoring import fit, leak_price, metrics
 
 SETTINGS = XGBoostSettings(
-    max_depth=3, learning_rate=0.1, min_child_weight=10.0, subsample=0.8, colsample_bytree=0.6, reg_lambda=5.0
+    max_depth=3,
+    learning_rate=0.1,
+    min_child_weight=10.0,
+    subsample=0.8,
+    colsample_bytree=0.6,
+    reg_lambda=5.0,
+    start="nothing",
+    categories="native",
+    target_prior=20.0,
+    half_life=0.0,
 )
 LIMITS = LeakPrice(columns=12, snapshots=20_000, min_rows_per_value=20, rounds=100, xgboost=SETTINGS)
 FEATURES = ["visits", "region", "n_changes_region", "days_since_change_region"]
@@ -238,10 +246,9 @@ def test_the_base_is_the_system_on_the_features_alone():
     """Two routes: without the column, the figures are those of a plain fit to the model's features."""
     snapshots, _ = history()
     before, test = (snapshots[(snapshots["split"] == "test") == late] for late in (False, True))
-    encoder = Encoder.fit(before[FEATURES])
-    label = before["label"].to_numpy(dtype="float64")
-    member = fit.fit_xgboost(encoder, encoder.matrix(before[FEATURES]), label, SETTINGS, rounds=100, seed=7, threads=1)
-    chance = 1 / (1 + np.exp(-member.margin(encoder.matrix(test[FEATURES]))))
+    rows = fit.Rows.encode(before[FEATURES], before["label"].to_numpy(), before["position"].to_numpy())
+    member = fit.fit_xgboost(rows, SETTINGS, rounds=100, seed=7, threads=1)
+    chance = 1 / (1 + np.exp(-member.margin(rows.encoder.matrix(test[FEATURES]))))
     row = price(called(deal="leak")).iloc[0]
     assert row["auc_without"] == metrics.auc(test["label"], chance)
     assert row["log_loss_without"] == pytest.approx(metrics.log_loss(test["label"], chance), abs=1e-12)

@@ -12,7 +12,14 @@ from pipeline.scoring import metrics, optimism
 PARAMS = load(Path(__file__).parents[2] / "params.yaml")
 EVALUATE = PARAMS.evaluate.model_copy(update={"bootstrap_samples": 100})
 CHOSEN = [
-    {"family": "logistic", "settings": {"bins": 5, "c": 0.1}, "clip": 4.0, "rounds": 0, "weight": 0.5},
+    {
+        "family": "logistic",
+        "settings": {"bins": 5, "c": 0.1, "half_life": 0.0},
+        "start": None,
+        "clip": 4.0,
+        "rounds": 0,
+        "weight": 0.5,
+    },
     {
         "family": "xgboost",
         "settings": {
@@ -22,7 +29,12 @@ CHOSEN = [
             "subsample": 0.8,
             "colsample_bytree": 1.0,
             "reg_lambda": 5.0,
+            "start": "nothing",
+            "categories": "native",
+            "target_prior": 20.0,
+            "half_life": 0.0,
         },
+        "start": None,
         "clip": 4.0,
         "rounds": 20,
         "weight": 0.5,
@@ -39,6 +51,7 @@ def history(drift: float, leads: int = 4_000, seed: int = 1) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "lead_id": pd.Series([f"L{k // 2:05d}" for k in range(2 * leads)], dtype="str"),
+            "position": np.repeat(np.arange(leads), 2),
             "label": (rng.random(2 * leads) < chance).astype("int8"),
             "split": np.select([time < 0.5, time < 0.7], ["train", "calibrate"], "test"),
             "steady": steady,
@@ -54,12 +67,12 @@ def forward(snapshots: pd.DataFrame) -> pd.DataFrame:
     """The same fit on the split in time: what `refit` does, with the split left as it is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(optimism, "deal", lambda rows, seed: rows["split"])
-        return optimism.refit(snapshots, NAMES, CHOSEN, "sigmoid", PARAMS.run)
+        return optimism.refit(snapshots, NAMES, CHOSEN, PARAMS.train, PARAMS.run)
 
 
 def measured(drift: float) -> dict[str, float]:
     snapshots = history(drift)
-    dealt = optimism.refit(snapshots, NAMES, CHOSEN, "sigmoid", PARAMS.run)
+    dealt = optimism.refit(snapshots, NAMES, CHOSEN, PARAMS.train, PARAMS.run)
     return optimism.gap(forward(snapshots), dealt, EVALUATE, seed=1)
 
 
@@ -121,7 +134,7 @@ def test_the_figures_are_what_their_names_say():
 
 def test_without_both_outcomes_in_every_part_there_is_no_gap_and_that_is_said():
     snapshots = history(0.0, leads=60).assign(label=np.int8(0))
-    dealt = optimism.refit(snapshots, NAMES, CHOSEN, "sigmoid", PARAMS.run)
+    dealt = optimism.refit(snapshots, NAMES, CHOSEN, PARAMS.train, PARAMS.run)
     assert list(dealt.columns) == ["lead_id", "label", "probability"] and dealt.empty
     assert optimism.gap(snapshots.assign(probability=0.5), dealt, EVALUATE, seed=1) == {}
     assert "no optimism gap" in optimism.sentence({"auc": 0.8})
