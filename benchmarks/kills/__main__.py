@@ -2,9 +2,9 @@
 
     python -m benchmarks.kills --times 20
 
-A small demo history is made in a folder of its own and tuned once without a break. Then the search is begun anew as many
-times as asked: each is killed (SIGKILL) at a random moment, begun again, killed again with chance one half, and then left
-to end. The outputs of the stage must be the same to the byte every time.
+A small demo history is made in a folder of its own and tuned once without a break. Then the search is begun anew as
+many times as asked: each is killed (SIGKILL) at a random moment, begun again, killed again with chance one half, and
+then left to end. The outputs of the stage must be the same to the byte every time.
 """
 
 from __future__ import annotations
@@ -86,16 +86,17 @@ def tuned(workspace: Workspace, kill_after: float | None) -> tuple[str, bool]:
         [sys.executable, "-m", "pipeline.stages.tune"],
         cwd=workspace.root,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
-        code = stage.wait(timeout=kill_after)
+        _, said = stage.communicate(timeout=kill_after)
     except subprocess.TimeoutExpired:
         stage.kill()
-        stage.wait()
+        stage.communicate()
         return "", False
-    if code:
-        raise SystemExit(f"the stage failed with exit code {code}")
+    if stage.returncode:
+        raise SystemExit(f"the stage failed with exit code {stage.returncode}: {said[-1000:]}")
     manifest = json.loads((workspace.stage("tune") / "manifest.json").read_text(encoding="utf-8"))
     return ", ".join(f"{name} {sha[:8]}" for name, sha in sorted(manifest.items())), True
 

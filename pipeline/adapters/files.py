@@ -206,6 +206,16 @@ def write_figure(path: Path, figure: Figure) -> None:
     write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=110, metadata={"Software": None}))
 
 
+def make_once(path: Path, make: Callable[[Path], None]) -> None:
+    """Where `path` is missing, let `make` write it under another name, then rename: it appears whole or not at all."""
+    if path.exists():
+        return
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    make(new)
+    os.replace(new, path)
+
+
 def shown(address: str) -> str:
     """An address without the name and password it may carry."""
     return re.sub(r"//[^/?#]*@", "//", address)

@@ -82,7 +82,9 @@ def open_study(workspace: Workspace, name: str, url: str | None = None) -> optun
         optuna.storages.fail_stale_trials(study)
         return study
     workspace.mlruns.mkdir(exist_ok=True)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{workspace.mlruns / 'optuna.db'}")
+    database = workspace.mlruns / "optuna.db"
+    files.make_once(database, lambda new: optuna.storages.RDBStorage(f"sqlite:///{new}").engine.dispose())
+    storage = optuna.storages.RDBStorage(f"sqlite:///{database}")
     return optuna.create_study(study_name=name, storage=storage, load_if_exists=True, direction="minimize")
 
 

@@ -212,8 +212,22 @@ def _client(uri: str, home: Path) -> MlflowClient:
         with open(home / ".lock", "w") as file:
             # Two processes that create the tables at once fail.
             fcntl.flock(file, fcntl.LOCK_EX)
+            _make_tables(Path(uri.removeprefix(_SQLITE)))
             return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _make_tables(database: Path) -> None:
+    """Make a missing database under another name first: half a set of tables, which a kill leaves behind, MLflow can
+    neither read nor finish."""
+    from mlflow.store.db import utils
+
+    def make(new: Path) -> None:
+        engine = utils.create_sqlalchemy_engine_with_retry(f"{_SQLITE}{new}")
+        utils._initialize_tables(engine)
+        engine.dispose()
+
+    files.make_once(database, make)
 
 
 def _rehome(database: Path, home: Path) -> None:

@@ -32,10 +32,10 @@ def curves(
 
     Returns:
         `curve`: `learning` (every n-th lead of the whole history before the test window) or `staleness` (a window of
-        half that history, which ends earlier and earlier). `share`: of the leads learned from, or where the window ends.
-        `age_days`: from the newest as-of date learned from to the middle one of the test window; NaN without a time
-        axis. `log_loss` of the bare margins, `ranking_loss` after the best intercept, `auc`. Rows that cannot be fitted,
-        for want of an outcome, are left out.
+        half that history, which ends earlier and earlier). `share`: of the leads learned from, or where the window
+        ends. `age_days`: from the newest as-of date learned from to the middle one of the test window; NaN without a
+        time axis. `log_loss` of the bare margins, `ranking_loss` after the best intercept, `auc`. Rows that cannot be
+        fitted, for want of an outcome, are left out.
 
     Raises:
         ArtefactError: `tune` has not run, or results were changed. NotEnoughData: nothing could be fitted.

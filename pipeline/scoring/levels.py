@@ -90,8 +90,8 @@ def sentences(figures_: Mapping[str, Any], max_shift: float) -> list[str]:
         )
     if not figures_["repeatable"]:
         said.append(
-            "NOT REPEATABLE: the search ended by the clock, was shared by processes, or ran on a GPU. Its trials are kept "
-            "in data/tune/trials.csv; the counts in data/tune/best.json repeat a search that ended by the clock."
+            "NOT REPEATABLE: the search ended by the clock, was shared by processes, or ran on a GPU. Its trials are "
+            "kept in data/tune/trials.csv; the counts in data/tune/best.json repeat a search that ended by the clock."
         )
     if needed := figures_["conversions_needed"]:
         said.append(

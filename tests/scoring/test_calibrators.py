@@ -1,108 +1,341 @@
-"""Calibrators recover a known law; the interval holds the probability; tiers take their share."""
+"""Calibrators recover a known law; a level only where it moves; the interval holds the law's rate; tiers their share."""
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline import params as params_module
-from pipeline.scorer.calibration import Calibration, Interval, sigmoid
+from pipeline.scorer.calibration import Calibration, sigmoid, tenths
 from pipeline.scorer.tiers import name
 from pipeline.scoring import calibrators
+from pipeline.scoring.calibrators import Choice, Contest
+
+PARAMS = params_module.load(Path(__file__).parents[2] / "params.yaml").calibrate
+SAME = Calibration("none", 0.0, 1.0, 1.0)
+FLAT = Calibration("sigmoid", -0.7, 0.6, 0.6)
+BENT = Calibration("beta", 0.3, 0.5, 1.6)
 
 
-def drawn(n: int = 20000, intercept: float = -0.7, slope: float = 0.6) -> tuple[pd.DataFrame, np.ndarray]:
-    generator = np.random.default_rng(11)
-    margin = generator.normal(-1.5, 1.2, n)
-    label = (generator.random(n) < sigmoid(intercept + slope * margin)).astype("int8")
-    as_of = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(n) // 100, unit="D")
-    frame = pd.DataFrame(
-        {"lead_id": [f"{k:06d}" for k in range(n)], "as_of": as_of, "label": label, "position": np.arange(n)}
+def drawn(n: int = 12_000, law: Calibration = FLAT, seed: int = 11, jump: float = 0.0, at: float = 0.6) -> pd.DataFrame:
+    """One look per lead, a hundred leads a day, the calibrate window from 40 % on; from `at` on the level jumps."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed]))
+    margin = rng.normal(-1.5, 1.2, n)
+    shift = np.where(np.arange(n) >= at * n, jump, 0.0)
+    return pd.DataFrame(
+        {
+            "lead_id": [f"{k:06d}" for k in range(n)],
+            "as_of": pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(n) // 100, unit="D"),
+            "label": (rng.random(n) < sigmoid(law.log_odds(margin) + shift)).astype("int8"),
+            "split": pd.Series(np.where(np.arange(n) < 0.4 * n, "train", "calibrate"), dtype="str"),
+            "position": np.arange(n),
+            "margin": margin,
+        }
     )
-    return frame, margin
 
 
-@pytest.fixture(scope="module")
-def params(project_root):
-    return params_module.load(project_root / "params.yaml").calibrate
+def choose(rows: pd.DataFrame, horizon_days: int = 0, timed: bool = True, **changed: object) -> Contest:
+    params = PARAMS.model_copy(update=changed)
+    return calibrators.choose(rows, params, of=len(rows), horizon_days=horizon_days, timed=timed)
 
 
-def test_sigmoid_recovers_the_law_it_was_drawn_from(params):
-    frame, margin = drawn()
-    found, table = calibrators.choose(frame, margin, params, horizon_days=0)
-    assert found.kind == "sigmoid"
-    # Three standard errors of a logistic fit on 20,000 rows.
-    assert found.intercept == pytest.approx(-0.7, abs=0.1)
-    assert found.slope == pytest.approx(0.6, abs=0.06)
-    assert table["chosen"].tolist() == [kind == "sigmoid" for kind in table["calibrator"]]
+#: Fewer candidates, for tests that ask about many seeds.
+QUICK = {"calibrators": ["none", "intercept"], "level_shares": [0.05, 0.1, 0.25], "steps": 6}
 
 
-def test_rows_not_yet_decided_at_the_step_are_not_learned_from(params):
-    """The level doubles in the last thirty days before the step; their outcomes are not known at it."""
-    frame, margin = drawn(20000)
-    position = frame["position"]
-    late = (position >= 7100) & (position < 10000)
-    flipped = frame.assign(label=frame["label"].where(~late, 1))
-    _, honest = calibrators.choose(frame, margin, params, horizon_days=30)
-    _, same = calibrators.choose(flipped, margin, params, horizon_days=30)
-    pd.testing.assert_frame_equal(honest, same)
-    _, peeked = calibrators.choose(flipped, margin, params, horizon_days=0)
-    assert (peeked["log_loss"] - honest["log_loss"]).max() > 0.01
+def around(rows: pd.DataFrame, contest: Contest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lower end, probability and upper end, as the scorer gives them."""
+    margin = rows["margin"].to_numpy() + contest.choice.level
+    low, high = calibrators.interval(rows, contest, PARAMS).around(margin, contest.choice.calibration)
+    return low, contest.choice.probability(rows["margin"].to_numpy()), high
 
 
-def test_with_too_few_conversions_the_level_alone_is_set(params):
-    frame, margin = drawn(100)
-    found, table = calibrators.choose(frame, margin, params, horizon_days=0)
-    assert found.kind == "intercept" and table["log_loss"].isna().all()
+# One calibrator
 
 
-@pytest.mark.parametrize("kind", ["intercept", "sigmoid"])
+@pytest.mark.parametrize(("kind", "law"), [("sigmoid", FLAT), ("beta", BENT)])
+def test_a_calibrator_recovers_the_law_it_was_drawn_from(kind, law):
+    rows = drawn(60_000, law)
+    found = calibrators.fit(kind, rows["label"].to_numpy(dtype="float64"), rows["margin"].to_numpy())
+    assert found.kind == kind
+    apart = found.probability(rows["margin"].to_numpy()) - law.probability(rows["margin"].to_numpy())
+    assert np.sqrt(np.mean(apart**2)) < 0.006
+    # Three standard errors; where margins are high there are few rows.
+    given = [found.intercept, found.low_slope, found.high_slope]
+    assert given == pytest.approx([law.intercept, law.low_slope, law.high_slope], abs=0.35 if kind == "beta" else 0.05)
+
+
+def test_the_plain_kinds_are_what_they_are_called():
+    rows = drawn(2000)
+    label, margin = rows["label"].to_numpy(dtype="float64"), rows["margin"].to_numpy()
+    assert calibrators.fit("none", label, margin) == SAME
+    found = calibrators.fit("intercept", label, margin)
+    assert (found.low_slope, found.high_slope) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("kind", ["intercept", "sigmoid", "beta"])
 def test_a_fitted_calibrator_agrees_with_its_rows_on_average(kind):
-    frame, margin = drawn(2000)
-    label = frame["label"].to_numpy(dtype="float64")
+    rows = drawn(2000)
+    label, margin = rows["label"].to_numpy(dtype="float64"), rows["margin"].to_numpy()
     found = calibrators.fit(kind, label, margin)
-    assert found.probability(margin).mean() == pytest.approx(label.mean(), abs=1e-9)
+    assert found.probability(margin).mean() == pytest.approx(label.mean(), abs=1e-6)
 
 
-def test_a_margin_that_ranks_backwards_is_not_turned_round():
-    frame, margin = drawn()
-    found = calibrators.fit("sigmoid", frame["label"].to_numpy(dtype="float64"), -margin)
-    assert found.kind == "intercept" and found.slope == 1.0
+@pytest.mark.parametrize("kind", ["sigmoid", "beta"])
+def test_a_margin_that_ranks_backwards_is_not_turned_round(kind):
+    rows = drawn()
+    found = calibrators.fit(kind, rows["label"].to_numpy(dtype="float64"), -rows["margin"].to_numpy())
+    assert found.kind == "intercept" and (found.low_slope, found.high_slope) == (1.0, 1.0)
 
 
-def test_the_interval_holds_the_probability_and_narrows_with_rows(params):
-    widths = []
-    for n in (2000, 20000):
-        frame, margin = drawn(n)
-        law = Calibration("sigmoid", -0.7, 0.6)
-        found = calibrators.interval(frame, margin, law, params)
-        low, high = found.around(margin, law)
-        probability = law.probability(margin)
-        assert (low <= probability).all() and (probability <= high).all()
-        assert (low > 0).all() and (high < 1).all()
-        widths.append((high - low).mean())
+def test_a_bend_that_would_fall_on_one_side_becomes_a_line():
+    rng = np.random.default_rng(np.random.SeedSequence([1]))
+    margin = rng.normal(0, 2, 5000)
+    chance = sigmoid(np.where(margin < 0, margin, -0.5 * margin))
+    label = (rng.random(5000) < chance).astype("float64")
+    assert calibrators.fit("beta", label, margin).kind == "sigmoid"
+
+
+@pytest.mark.parametrize("calibration", [SAME, FLAT, BENT])
+def test_the_level_makes_predicted_and_observed_agree(calibration):
+    rows = drawn(2000, SAME, jump=0.8, at=0.0)
+    label, margin = rows["label"].to_numpy(dtype="float64"), rows["margin"].to_numpy()
+    shift = calibrators.level_of(label, margin, calibration)
+    assert calibration.probability(margin + shift).mean() == pytest.approx(label.mean(), abs=1e-9)
+    if calibration is SAME:
+        assert shift == pytest.approx(0.8, abs=0.2)
+
+
+# The contest
+
+
+@pytest.mark.parametrize(("law", "kinds"), [(FLAT, {"sigmoid", "beta"}), (BENT, {"beta"})])
+def test_the_kind_of_the_law_wins_one_step_ahead(law, kinds):
+    contest = choose(drawn(40_000, law), level_shares=[])
+    assert contest.choice.calibration.kind in kinds
+    table = contest.table.set_index("calibrator")
+    assert table["log_loss"].idxmin() == table.index[table["chosen"]].item()
+    assert table.loc["none", "log_loss"] > table["log_loss"].min() + 0.005
+
+
+def test_candidates_are_every_kind_with_every_share():
+    table = choose(drawn()).table
+    assert len(table) == len(PARAMS.calibrators) * (1 + len(PARAMS.level_shares))
+    assert not table.duplicated(["calibrator", "level_share"]).any()
+    assert table["chosen"].sum() == 1
+    assert choose(drawn(), timed=False).table["level_share"].isna().all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_level_is_chosen_where_the_base_rate_jumps(seed):
+    """Conversions become 2.7 times as likely halfway through the calibrate window, and stay so."""
+    rows = drawn(12_000, SAME, seed, jump=1.0, at=0.7)
+    choice = choose(rows, **QUICK).choice
+    assert choice.share is not None
+    newest = rows["position"] >= 0.9 * len(rows)
+    found = choice.probability(rows.loc[newest, "margin"].to_numpy())
+    truth = sigmoid(rows.loc[newest, "margin"].to_numpy() + 1.0)
+    assert abs(found.mean() - truth.mean()) < 0.05
+    # Without a level the whole of what was learned from lies between the two worlds.
+    plain = choose(rows, **QUICK | {"level_shares": []}).choice.probability(rows.loc[newest, "margin"].to_numpy())
+    assert abs(plain.mean() - truth.mean()) > abs(found.mean() - truth.mean())
+
+
+def test_no_level_is_chosen_where_nothing_moves():
+    """A rival must win by a standard error, and there are four shares: by chance it does now and then, not often."""
+    chosen = [choose(drawn(6_000, SAME, seed), **QUICK).choice.share is not None for seed in range(16)]
+    assert sum(chosen) <= 3
+
+
+def test_the_level_is_that_of_the_newest_share_of_all_snapshots():
+    rows = drawn(12_000, SAME, jump=1.2, at=0.7)
+    contest = calibrators.choose(
+        rows, PARAMS.model_copy(update={"level_shares": [0.1]}), of=20_000, horizon_days=0, timed=True
+    )
+    choice = contest.choice
+    assert (choice.share, choice.rows) == (0.1, 2000)
+    newest = rows.iloc[-2000:]
+    assert (choice.since, choice.until) == (newest["as_of"].min(), newest["as_of"].max())
+    expected = calibrators.level_of(
+        newest["label"].to_numpy(dtype="float64"), newest["margin"].to_numpy(), choice.calibration
+    )
+    assert choice.level == expected
+
+
+def test_looks_at_one_lead_stay_together_among_the_newest():
+    rows = pd.DataFrame({"position": [0, 1, 1, 2, 2, 2]})
+    assert calibrators._newest(rows, 1)["position"].tolist() == [2, 2, 2]
+    assert calibrators._newest(rows, 4)["position"].tolist() == [1, 1, 2, 2, 2]
+    assert calibrators._newest(rows, 6) is rows
+
+
+@pytest.mark.parametrize(("horizon_days", "days", "same"), [(10, 9, True), (10, 10, False), (0, 9, False)])
+def test_rows_not_yet_decided_at_a_step_are_not_learned_from(horizon_days, days, same):
+    """In the last days before the first step all convert. Outcomes of ten days before it are known at that moment."""
+    rows = drawn(12_000)
+    first = int(0.4 * 12_000)
+    late = rows["position"].between(first - 100 * days, first - 1)
+    flipped = rows.assign(label=rows["label"].where(~late, 1))
+    plain, other = (
+        choose(one, horizon_days, steps=2, calibrators=["sigmoid"], level_shares=[]).ahead.query("step == 0")
+        for one in (rows, flipped)
+    )
+    assert (plain["label"] == other["label"]).all() and len(plain) == 3600
+    assert np.allclose(plain["log_odds"], other["log_odds"], atol=1e-6) is same
+
+
+def test_rows_ahead_are_those_of_the_calibrate_window_each_judged_once():
+    rows = drawn(6000)
+    mixed = rows.sample(frac=1, random_state=1)
+    ahead = choose(mixed, level_shares=[]).ahead
+    assert ahead["lead_id"].tolist() == rows.loc[rows["split"] == "calibrate", "lead_id"].tolist()
+    assert ahead["step"].is_monotonic_increasing and ahead["step"].nunique() == PARAMS.steps
+    given = mixed["margin"].to_numpy()
+    np.testing.assert_allclose(choose(mixed).choice.probability(given), choose(rows).choice.probability(given))
+
+
+def test_with_too_few_conversions_the_level_alone_is_set():
+    contest = choose(drawn(100))
+    assert contest.choice.calibration.kind == "intercept" and contest.choice.share is None
+    assert contest.table["log_loss"].isna().all() and contest.ahead.empty
+    assert contest.table["chosen"].sum() == 1
+    low, chance, high = around(drawn(100), contest)
+    assert ((low < chance) & (chance < high)).all()
+
+
+def test_a_share_with_too_few_conversions_at_some_step_is_not_judged():
+    rows = drawn(12_000, SAME)
+    table = choose(rows, level_shares=[0.001, 0.25]).table.set_index("level_share")["log_loss"]
+    assert table[[0.001]].isna().all() and table[[0.25]].notna().all()
+
+
+# What is said of it
+
+
+def test_the_choice_is_described_as_plain_data_and_a_move_said_aloud():
+    newest = pd.Timestamp("2024-05-01")
+    still = Choice(SAME, 0.0, None, 0, None, None)
+    assert calibrators.moved(still, PARAMS) == ""
+    assert calibrators.described(still, PARAMS) == {
+        **{"log_odds": 0.0, "share": None, "rows": 0},
+        **{"measured_from": None, "measured_until": None, "moved": False},
+    }
+    edge = Choice(SAME, PARAMS.max_shift, 0.1, 1200, newest, newest)
+    assert not calibrators.described(edge, PARAMS)["moved"] and calibrators.moved(edge, PARAMS) == ""
+    for sign, word in ((1, "above"), (-1, "below")):
+        gone = Choice(SAME, sign * 0.4, 0.1, 1200, newest, newest)
+        assert calibrators.described(gone, PARAMS)["moved"]
+        assert calibrators.described(gone, PARAMS)["measured_until"] == "2024-05-01T00:00:00"
+        said = calibrators.moved(gone, PARAMS)
+        assert said.startswith("THE LEVEL HAS MOVED: on the newest 1,200 snapshots")
+        assert f"lie {word} what the model learned, by 0.40 in log-odds (limit 0.25)" in said
+
+
+# The interval
+
+
+def test_the_interval_holds_the_law_for_about_nine_of_ten_score_groups():
+    """Twenty groups of equal count under each of forty seeds. Groups of one seed share their fit, so the rate of 90 %
+    has the error of forty draws: 5 %; two of them."""
+    held = []
+    for seed in range(40):
+        rows = drawn(3000, FLAT, seed)
+        low, chance, high = around(rows, choose(rows, calibrators=["intercept", "sigmoid"], level_shares=[]))
+        truth = FLAT.probability(rows["margin"].to_numpy())
+        for part in np.array_split(np.argsort(chance, kind="stable"), 20):
+            held.append(low[part].mean() <= truth[part].mean() <= high[part].mean())
+    assert 0.8 <= np.mean(held) <= 0.99
+
+
+def test_the_interval_holds_the_law_where_the_level_was_measured_on_few_rows():
+    held = []
+    for seed in range(12):
+        rows = drawn(4000, SAME, seed, jump=1.2, at=0.7)
+        contest = choose(rows, **QUICK)
+        assert contest.choice.share is not None
+        low, chance, high = around(rows, contest)
+        late = (rows["position"] >= 0.7 * len(rows)).to_numpy()
+        truth = sigmoid(rows["margin"].to_numpy() + 1.2)
+        for part in np.array_split(np.flatnonzero(late)[np.argsort(chance[late], kind="stable")], 10):
+            held.append(low[part].mean() <= truth[part].mean() <= high[part].mean())
+    assert np.mean(held) >= 0.8
+
+
+@pytest.mark.parametrize("jump", [0.0, 1.2])
+@pytest.mark.parametrize("law", [SAME, FLAT, BENT])
+def test_the_interval_holds_the_probability(law, jump):
+    rows = drawn(4000, law, jump=jump, at=0.7)
+    low, chance, high = around(rows, choose(rows))
+    assert ((low <= chance) & (chance <= high)).all()
+    assert (low > 0).all() and (high < 1).all()
+
+
+def test_the_interval_narrows_with_rows():
+    """Sixteen times the rows, a quarter of the width, where nothing but chance moves them: the median over seeds."""
+    widths = [
+        np.median(
+            [
+                np.subtract(*around(rows, choose(rows, calibrators=["sigmoid"], level_shares=[]))[::-2]).mean()
+                for rows in (drawn(n, FLAT, seed) for seed in range(5))
+            ]
+        )
+        for n in (1500, 24_000)
+    ]
     assert widths[1] < widths[0] / 2
 
 
-def test_a_lead_seen_four_times_is_one_piece_of_evidence(params):
-    frame, margin = drawn(2000)
-    law = Calibration("sigmoid", -0.7, 0.6)
-    once = calibrators.interval(frame, margin, law, params)
-    again = pd.concat([frame] * 4, ignore_index=True).sort_values("position", kind="stable")
-    four = calibrators.interval(again, np.repeat(margin, 4), law, params)
-    assert np.mean(four.high) == pytest.approx(np.mean(once.high), rel=0.02)
+def test_the_interval_is_wider_where_there_are_fewer_rows():
+    """In log-odds: far out on the line of the fit, rather than in the middle of the margins."""
+    rows = drawn(6000)
+    found = calibrators.interval(rows, choose(rows, level_shares=[]), PARAMS)
+    half = np.array(found.high)
+    middle = np.argmin(half)
+    assert half[0] > 1.3 * half[middle] and half[-1] > 1.3 * half[middle]
+    np.testing.assert_allclose(found.low, -half)
 
 
-def test_between_knots_the_interval_is_interpolated():
-    interval = Interval(level=0.9, margin=[-1.0, 1.0], low=[-1.0, -0.5], high=[1.0, 0.5])
-    low, high = interval.around(np.array([0.0]), Calibration("none", 0.0, 1.0))
-    assert low[0] == pytest.approx(sigmoid(np.array(-0.75))) and high[0] == pytest.approx(sigmoid(np.array(0.75)))
+def test_what_whole_steps_lay_off_widens_the_interval():
+    """The base rate goes up and down from step to step: calibrated on average, sure of nothing in time."""
+    rng = np.random.default_rng(np.random.SeedSequence([5]))
+    still = drawn(24_000, SAME)
+    # Eight steps of 1,800 rows each from the 9,600th on.
+    wave = np.where((still["position"] - 9600) // 1800 % 2, 0.5, -0.5)
+    restless = still.assign(label=(rng.random(24_000) < sigmoid(still["margin"].to_numpy() + wave)).astype("int8"))
+    calm, moving = (
+        np.mean(calibrators.interval(rows, choose(rows, level_shares=[]), PARAMS).high) for rows in (still, restless)
+    )
+    # The deviation of the steps, 0.5, times 1.645.
+    assert calm < 0.1
+    assert moving == pytest.approx(0.82, abs=0.1)
 
 
-def test_tiers_take_their_share_and_every_score_has_one(params):
+def test_a_lead_seen_four_times_is_one_piece_of_evidence():
+    rows = drawn(3000)
+    again = pd.concat([rows] * 4, ignore_index=True).sort_values("position", kind="stable", ignore_index=True)
+    nothing = rows.iloc[:0].assign(step=0, log_odds=0.0)
+    choice = Choice(FLAT, 0.0, None, 0, None, None)
+    once, four = (
+        calibrators.interval(one, Contest(choice, pd.DataFrame(), nothing), PARAMS) for one in (rows, again)
+    )
+    assert np.mean(four.high) == pytest.approx(np.mean(once.high), rel=0.1)
+
+
+def test_one_margin_for_all_has_an_interval_too():
+    rows = drawn(3000).assign(margin=-1.0)
+    contest = choose(rows)
+    low, chance, high = around(rows, contest)
+    assert len(set(chance)) == 1 and abs(chance[0] - rows["label"].mean()) < 0.05
+    assert ((low < chance) & (chance < high)).all()
+
+
+# Tiers
+
+
+def test_tiers_take_their_share_and_every_score_has_one():
     probability = np.linspace(0.0005, 0.9995, 1000)
-    bands = calibrators.tiers(probability, params)
-    scores = np.floor(probability * 1000 + 0.5).astype("int64")
-    share = pd.Series(name(scores, bands)).value_counts(normalize=True)
+    bands = calibrators.tiers(probability, PARAMS)
+    share = pd.Series(name(tenths(probability), bands)).value_counts(normalize=True)
     assert share["A"] == pytest.approx(0.1, abs=0.002)
     assert share["A"] + share["B"] == pytest.approx(0.3, abs=0.002)
     assert name(np.array([0, 1000]), bands).tolist() == ["D", "A"]
