@@ -325,12 +325,15 @@ class Train(Section):
     """How the settings found become members of the margin, and when there is nothing to learn.
 
     `bags`: fits of each tree member under other seeds. `min_signal`: how many standard errors the ranking out of sample
-    must lie above chance.
+    must lie above chance, or else `max_chance`: how often, in `deals` deals, chance may bring columns and outcome
+    together as they are.
     """
 
     base_rows: Positive
     bags: Annotated[int, Field(ge=1, le=20)]
     min_signal: Annotated[float, Field(ge=0)]
+    max_chance: Annotated[float, Field(gt=0, lt=1)]
+    deals: Annotated[int, Field(ge=99)]
 
 
 CalibratorKind = Literal["none", "intercept", "sigmoid", "beta"]

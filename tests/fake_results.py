@@ -107,7 +107,7 @@ def write(
     own, rivals = scores(skill=skill)
     figures: dict[str, object] = {"log_loss": 0.4, "lift_10": 3.0, "calibration_error": 0.02, "rows": len(own)}
     figures |= {"split": "time", "model_version": f"demo-{weight}"}
-    figures |= {"signal": True, "signal_standard_errors": 9.0, "conversions_needed": 0}
+    figures |= {"signal": True, "signal_standard_errors": 9.0, "conversions_needed": 0, "repeatable": True}
     figures |= {"level": 0.0, "level_rows": 0, "level_moved": False}
     figures |= {"level_shift": 0.1, "level_shift_low": 0.0, "level_shift_high": 0.2, "level_shifted": False}
     content = {
@@ -120,7 +120,13 @@ def write(
             "passed": True,
             "split_faults": {"leads_in_two_splits": 0, "horizon_past_end": 0, "out_of_window": 0},
         },
-        "tune/best.json": {"study": "0123456789abcdef", "members": [], "conversions_needed": 0},
+        "tune/best.json": {
+            "study": "0123456789abcdef",
+            "members": [],
+            "conversions_needed": 0,
+            "repeatable": True,
+            "trials": {"scorecard": 1, "xgboost": 2},
+        },
         "evaluate/metrics.json": figures,
         "validate/leaks.csv": pd.DataFrame(
             {

@@ -369,6 +369,81 @@ def test_init_and_use_say_what_is_wrong(project_root, tmp_path, monkeypatch, cap
     assert said in error and "Traceback" not in error
 
 
+def typed(line):
+    """What the command answers in the current folder."""
+    return RUNNER.invoke(cli.app, line.split())
+
+
+@pytest.fixture(scope="module")
+def table(project_root, tmp_path_factory):
+    """A project with prepared tables, sound and faulty ones, a model of `train.csv` and an altered copy of it."""
+    root = tmp_path_factory.mktemp("prepared") / "work"
+    small_workspace(project_root, root, ("min_rows: 1500", "min_rows: 500"))
+    frame = lead_files.prepared().frame
+    (root / "train.csv").write_bytes(lead_files.prepared().content)
+    frame.drop(columns="won").tail(30).to_csv(root / "test.csv", index=False)
+    frame.assign(won=np.resize(["yes", "no", "open"], len(frame))).to_csv(root / "three.csv", index=False)
+    frame.drop(columns="staff").to_csv(root / "lacking.csv", index=False)
+    (root / "damaged.csv").write_text("a,won\n1,yes\n2,no,3\n4,no\n")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(root)
+        fitted = typed("fit train.csv --target won --out model")
+        assert fitted.exit_code == 0, fitted.output
+    shutil.copytree(root / "model", root / "altered")
+    with open(root / "altered/data/spec.json", "a") as file:
+        file.write(" ")
+    return root
+
+
+def test_fit_and_predict_from_a_prepared_table_to_chances(table, monkeypatch):
+    monkeypatch.chdir(table)
+    fitted = typed("fit train.csv --target won --time-ordered --drop newsletter --drop visits --seconds 1 --out mine")
+    assert fitted.exit_code == 0, fitted.output
+    assert re.fullmatch(
+        r"mine: prepared-[0-9a-f]{12}, after \d+ trials\. Next: leads predict mine TEST\.csv --out p\.csv\n",
+        fitted.stdout,
+    )
+    # What it leaves out by itself, it names.
+    assert "`quarter` left out: its place in time explains" in fitted.stderr
+    spec = json.loads((table / "mine/data/spec.json").read_text())
+    assert [column["source"] for column in spec["profile"]] == ["industry", "source", "staff"]
+    scored = typed("predict mine test.csv --out p.csv")
+    assert scored.exit_code == 0 and scored.stdout == "p.csv: 30 rows scored, 0 left empty\n"
+    chances = pd.read_csv(table / "p.csv")
+    assert list(chances) == ["probability"] and len(chances) == 30 and chances["probability"].between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ("fit train.csv --target bought --out m", 2, "the table has no column bought"),
+        ("fit train.csv --target won --positive maybe --out m", 2, "maybe is not among them"),
+        ("fit train.csv --target won --drop won --out m", 2, "which holds the outcome"),
+        ("fit three.csv --target won --out m", 2, "has 3 values; an outcome has two"),
+        ("fit train.csv --target won --out data", 2, "--out data exists; name a new folder"),
+        ("fit train.csv --target won --out train.csv/m", 6, "cannot be written"),
+        ("fit train.csv --target won --seconds 0.5 --out m", 2, "--seconds"),
+        ("fit damaged.csv --target won --out m", 4, "1 lines cannot be read"),
+        ("fit nothing.csv --target won --out m", 4, "nothing.csv"),
+        ("predict model nothing.csv --out m", 4, "nothing.csv"),
+        ("predict model test.csv --out test.csv", 2, "is the table to be read"),
+        ("predict model lacking.csv --out m", 9, "lacks the column(s) staff"),
+        ("predict data test.csv --out m", 9, "data"),
+        ("predict altered test.csv --out m", 9, "missing, added or altered: data/spec.json"),
+    ],
+)
+def test_fit_and_predict_say_what_is_wrong_and_leave_nothing_behind(table, monkeypatch, capsys, arguments, code, said):
+    monkeypatch.chdir(table)
+    before = {path: path.stat().st_mtime_ns for path in table.rglob("*")}
+    monkeypatch.setattr(sys, "argv", ["leads", *arguments.split()])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    error = capsys.readouterr().err
+    assert end.value.code == code, error
+    assert said in error and "Traceback" not in error
+    assert {path: path.stat().st_mtime_ns for path in table.rglob("*")} == before
+
+
 def test_a_run_that_is_not_finished_is_a_clear_error(project_root, tmp_path, monkeypatch, capsys):
     workspace = small_workspace(project_root, tmp_path / "fresh")
     monkeypatch.chdir(workspace.root)

@@ -304,6 +304,21 @@ def test_imports_run_one_way():
     assert checked.returncode == 0, checked.stdout[-4000:] + checked.stderr
 
 
+def test_only_the_command_line_asks_for_what_is_put_together_on_demand():
+    """A room above `adapters` and `scoring`, beside the stages, which know nothing of it."""
+    assert len(modules("ondemand")) > 1
+    users = {user for module in modules("ondemand") for user in graph().find_modules_that_directly_import(module)}
+    assert users - set(modules("ondemand")) == {"pipeline.cli"}
+    used = {name for module in modules("ondemand") for name in graph().find_modules_directly_imported_by(module)}
+    assert not {name for name in used if name.startswith(("pipeline.stages", "pipeline.cli"))}
+
+
+def test_the_tests_mirror_the_rooms():
+    rooms = {path.name for path in PIPELINE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and list(path.glob("test_*.py"))}
+    assert rooms == folders
+
+
 def test_the_scorer_needs_only_numpy_pandas_and_xgboost():
     used = {name for module in modules("scorer") for name in graph().find_modules_directly_imported_by(module)}
     used -= set(modules("scorer")) | set(sys.stdlib_module_names)

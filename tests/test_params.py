@@ -43,7 +43,18 @@ def test_every_fault_is_named_at_once_with_its_key(changed):
         ("seed: 20260101", "seed: '1'", "run.seed"),
         ("train_share: 0.5", "train_share: 0.9", "must stay below 1"),
         ("tiers: {A: 0.1, B: 0.3, C: 0.6, D: 1.0}", "tiers: {A: 0.5, B: 0.3}", "rising top shares"),
-        ("max_depth: [2, 5]", "max_depth: [5, 2]", "the lower end comes first"),
+        ("max_depth: [1, 6]", "max_depth: [6, 1]", "xgboost.max_depth: the lower end comes first"),
+        ("prior_rows: [1.0, 50.0]", "prior_rows: [50.0, 1.0]", "scorecard.prior_rows: the lower end comes first"),
+        ("{scorecard: 2, logistic: 3, xgboost: 7}", "{forest: 3}", "tune.trials.forest"),
+        ("{scorecard: 2, logistic: 3, xgboost: 7}", "{}", "tune.trials"),
+        ("start: scorecard", "start: forest", "tune.xgboost.first.1.start"),
+        ("towards: 0.8, folds: 5", "towards: 1.2, folds: 1", "towards: Input should be less than or equal to 1"),
+        ("half_lives: [0.0, 0.5, 0.25]", "half_lives: [-0.5]", "half_lives"),
+        ("storage: null", "storage: postgresql://me:secret@host/db", "a password stands in no file"),
+        ("storage: null", "storage: host", "tune.storage"),
+        ("device: cpu", "device: tpu", "tune.device"),
+        ("calibrators: [none, intercept", "calibrators: [isotonic, intercept", "calibrate.calibrators"),
+        ("level_shares: [0.02,", "level_shares: [1.0,", "calibrate.level_shares"),
         ("contract: demo", "contract: ../demo", "run.contract"),
         ("max_calibration_error: 0.03", "", "key is missing"),
     ],
@@ -51,6 +62,19 @@ def test_every_fault_is_named_at_once_with_its_key(changed):
 def test_one_fault(changed, old, new, said):
     with pytest.raises(ParamsError, match=said):
         params.load(changed((old, new)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "repeatable"),
+    [
+        ("device: cpu", "device: cpu", True),
+        ("device: cpu", "device: cuda", False),
+        ("seconds: null", "seconds: 60.0", False),
+        ("storage: null", "storage: postgresql://me@host/db", False),
+    ],
+)
+def test_a_search_by_the_clock_shared_or_on_another_processor_is_not_repeatable(changed, old, new, repeatable):
+    assert params.load(changed((old, new))).tune.repeatable is repeatable
 
 
 def test_a_key_that_stands_twice_is_a_fault_with_its_line(changed):

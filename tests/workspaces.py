@@ -32,8 +32,8 @@ FIRST_TREES, FIRST_TREES_SMALL = (
 #: The small run that many tests look at: everything real, only less of it.
 SMALL = {
     "leads: 20000": "leads: 4000",
-    "trials: {scorecard: 3, logistic: 5, xgboost: 10}": "trials: {scorecard: 1, logistic: 2, xgboost: 3}",
-    "  folds: 5\n  first_fold_share": "  folds: 3\n  first_fold_share",
+    "trials: {scorecard: 2, logistic: 3, xgboost: 7}": "trials: {scorecard: 1, logistic: 2, xgboost: 3}",
+    "  folds: 4\n  first_fold_share": "  folds: 3\n  first_fold_share",
     "max_rounds: 500": "max_rounds: 60",
     "early_stopping_rounds: 25": "early_stopping_rounds: 10",
     FIRST_TREES: FIRST_TREES_SMALL,

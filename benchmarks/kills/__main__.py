@@ -24,7 +24,11 @@ from pipeline import process
 from pipeline.adapters.stage import Stage
 from pipeline.paths import Workspace, find_root
 
-SMALLER = {"leads: 20000": "leads: 2500", "max_rounds: 500": "max_rounds: 120"}
+SMALLER = {
+    "leads: 20000": "leads: 2000",
+    "max_rounds: 500": "max_rounds: 50",
+    "  folds: 4\n  first_fold": "  folds: 3\n  first_fold",
+}
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from pipeline.adapters import files, registry
 from pipeline.adapters.tracking import Live, Store, TrialLog, answering, flatten, name_of, open_store
 from pipeline.errors import ArtefactError, RegistryError
 from pipeline.leads import contract, leakage
-from pipeline.params import LogisticSettings, Params, XGBoostSettings
+from pipeline.params import LogisticSettings, Params, ScorecardSettings, XGBoostSettings
 from pipeline.paths import STAGES, Artefact, Workspace, catalogue
 
 if TYPE_CHECKING:
@@ -428,6 +428,7 @@ def _sync_trials(store: Store, candidate: Candidate, params: Params) -> int:
     table = pd.read_csv(candidate.workspace.path("tune/trials.csv"))
     results = {
         "trial",
+        "state",
         "log_loss",
         "weight",
         "rounds",
@@ -436,7 +437,7 @@ def _sync_trials(store: Store, candidate: Candidate, params: Params) -> int:
     # A column in which the other family has no value is read as fractions: a depth of 3.0 was tried as 3.
     whole = {
         name
-        for section in (LogisticSettings, XGBoostSettings)
+        for section in (LogisticSettings, ScorecardSettings, XGBoostSettings)
         for name, field in section.model_fields.items()
         if field.annotation is int
     }
@@ -448,7 +449,7 @@ def _sync_trials(store: Store, candidate: Candidate, params: Params) -> int:
             continue
         given = {str(key): value for key, value in row.items() if key not in results and pd.notna(value)}
         settings = {key: int(value) if key in whole else value for key, value in given.items()}
-        log.trial(int(row["trial"]), settings, float(row["log_loss"]), "COMPLETE")
+        log.trial(int(row["trial"]), settings, float(row["log_loss"]), str(row["state"]).upper())
         new += 1
     log.end()
     return new

@@ -55,7 +55,7 @@ def inputs_hash(inputs: list[Path], params: Tune, seed: int) -> str:
         "inputs": [files.sha256(path) for path in inputs],
         "params": params.model_dump(mode="json"),
         "seed": seed,
-        "libraries": {name: metadata.version(name) for name in ("numpy", "optuna", "scikit-learn", "xgboost")},
+        "libraries": {name: metadata.version(name) for name in ("numpy", "optuna", "scikit-learn", "scipy", "xgboost")},
         "code": {name: files.sha256(Path(__file__).parent.parent / name) for name in CODE},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

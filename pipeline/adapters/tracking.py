@@ -382,7 +382,8 @@ class TrialLog:
             for run in page:
                 if run.info.status in ("FINISHED", "FAILED"):
                     self._known.add(int(run.data.tags["trial"]))
-                    self._best = min(self._best, run.data.metrics.get("log_loss", math.inf))
+                    if run.data.tags.get("state") == "COMPLETE":
+                        self._best = min(self._best, run.data.metrics.get("log_loss", math.inf))
                 else:
                     client.delete_run(run.info.run_id)
             if not (token := page.token):
@@ -410,7 +411,7 @@ class TrialLog:
             store.log(run.info.run_id, params=flatten(params), metrics={"log_loss": value})
             client.set_terminated(run.info.run_id, "FAILED" if state == "FAIL" else "FINISHED")
             self._known.add(number)
-            if value < self._best:
+            if state == "COMPLETE" and value < self._best:  # others were not judged on all folds
                 self._best = value
             store.log(self._parent, metrics={"log_loss": value, "best_log_loss": self._best}, step=number)
 

@@ -524,7 +524,7 @@ def _names(contract: Contract) -> dict[str, str]:
     A column whose name every table carries after `ingest` for something else (`label`, `position`) goes on with a `_`.
     """
     canonical = {
-        contract.key: LEAD_KEY,
+        contract.key if contract.key != "row_number" else None: LEAD_KEY,
         contract.time.column: CREATED_AT,
         contract.outcome.converted_at: CONVERTED_AT,
         contract.outcome.lost_at: LOST_AT,

@@ -44,6 +44,8 @@ def describe(
     """
     if absent := [name for name in (target, *dropped) if name not in cells]:
         raise ParamsError(f"the table has no column {', '.join(absent)}; it has {', '.join(map(str, cells))}.")
+    if target in dropped:
+        raise ParamsError(f"--drop leaves out {target}, which holds the outcome.")
     columns: dict[str, Any] = {
         target: {"role": "outcome", "type": "category", "known_at": "outcome"},
         **{name: {"role": "ignored", "reason": "dropped on the command line"} for name in dropped},

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from pipeline.leads import cohort, leakage, periods, prepared, specification, ta
 from pipeline.leads.contract import CONVERTED, LEAD_KEY, Resolved
 from pipeline.leads.snapshots import featurize
 from pipeline.params import Params
+from pipeline.scorer import checks
 from pipeline.scorer.features import feature_list
 from pipeline.scoring import calibrators, recipe, search
 
@@ -65,13 +67,14 @@ def fit(
     begun = time.monotonic()
     if out.exists():
         raise ParamsError(f"--out {out} exists; name a new folder.")
+    files.writable(out)
     cells, source = _read(train, params)
     resolved = prepared.describe(
         cells, target, dropped=dropped, positive=positive, time_ordered=time_ordered, source=source
     )
-    typed = tables.type_leads(cells, resolved, decimal=source.get("decimal", "."))
-    leads = typed.table
-    said = [f"{len(typed.refused):,} rows cannot be read and are left out"] if len(typed.refused) else []
+    leads, said = _typed(cells, resolved, source, params)
+    if not len(leads):
+        raise SourceError(f"{train}: no row is left: {said[0]}. Leave out the column at fault with --drop.")
 
     position = cohort.positions(leads, resolved.contract.time.kind, params.run.seed).to_numpy()
     told = periods.judge(leads, resolved, position, params.featurize.periods)
@@ -125,12 +128,13 @@ def predict(model: Path, table: Path, out: Path, params: Params) -> tuple[int, i
         ModelError: the folder is no scorer. SourceError: the table cannot be read or lacks a column.
     """
     target = files.writable(out)
+    if target == table.resolve():
+        raise ParamsError(f"--out {out} is the table to be read; name another one.")
     scorer = model_folder.load(model)
     cells, source = _read(table, params)
-    if source.get("decimal", ".") == ",":
-        cells = cells.apply(lambda column: column.str.replace(",", ".", regex=False))
     moment = pd.Timestamp(0)
-    rows = cells.assign(lead_id=[f"{row:09d}" for row in cells.index], created_at=moment, as_of=moment)
+    rows = _renamed(cells, scorer.spec, source.get("decimal", "."))
+    rows = rows.assign(lead_id=[f"{row:09d}" for row in cells.index], created_at=moment, as_of=moment)
     with model_folder.asking(scorer, str(table)):
         probability = scorer.score(rows)["probability"]
     files.write_csv(target, pd.DataFrame({"probability": probability}))
@@ -139,6 +143,8 @@ def predict(model: Path, table: Path, out: Path, params: Params) -> tuple[int, i
 
 def _read(path: Path, params: Params) -> tuple[pd.DataFrame, dict[str, str]]:
     """A table as text, index the 1-based row, empty cells NaN; and how it was read."""
+    if path.is_dir():
+        raise SourceError(f"{path}: is a folder; name the table's file.")
     most = params.ingest.max_file_mib * 2**20
     guess = sources.guess([path], max_bytes=most)
     parts = list(sources.read_parts(path, guess.file, str(path), max_bytes=most))
@@ -149,6 +155,33 @@ def _read(path: Path, params: Params) -> tuple[pd.DataFrame, dict[str, str]]:
         raise SourceError(f"{path}: has no rows below its header.")
     kept = guess.file.model_dump(exclude={"paths", "url", "sha256"}, exclude_defaults=True)
     return cells.mask(cells == ""), kept
+
+
+def _typed(
+    cells: pd.DataFrame, resolved: Resolved, source: dict[str, str], params: Params
+) -> tuple[pd.DataFrame, list[str]]:
+    """The leads to learn from, and a sentence on the others: rows that a scorer would refuse are left out."""
+    typed = tables.type_leads(cells, resolved, decimal=source.get("decimal", "."))
+    wrong = checks.refusals(typed.table, specification.specify(resolved, params.featurize)["checks"])
+    reasons = pd.concat([typed.refused["reason"], wrong[wrong != ""]])
+    if not len(reasons):
+        return typed.table, []
+    commonest = reasons.value_counts().index[0]
+    said = f"{len(reasons):,} of {len(cells):,} rows are refused and left out; commonest: {commonest}"
+    return typed.table[wrong == ""].reset_index(drop=True), [said]
+
+
+def _renamed(cells: pd.DataFrame, spec: dict[str, Any], decimal: str) -> pd.DataFrame:
+    """Columns under the scorer's own names, so that the names that it needs for itself are free; numbers with a decimal
+    point."""
+    rows = cells.rename(columns=spec["names"])
+    mine = {column["name"]: column["declared"]["type"] for column in spec["profile"]}
+    if decimal == ",":
+        swapped = str.maketrans(",.", ".,")
+        numbers = [name for name in map(str, rows) if mine.get(name) == "number"]
+        rows = rows.assign(**{name: rows[name].str.translate(swapped) for name in numbers})
+    absent = [name for name in spec["names"].values() if name not in rows and name not in mine]
+    return rows.assign(**dict.fromkeys(absent, np.nan))
 
 
 def _none(table: str) -> pd.DataFrame:

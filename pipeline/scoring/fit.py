@@ -310,7 +310,7 @@ def _ridge(
         jac=True,
         method="L-BFGS-B",
         bounds=optimize.Bounds(np.concatenate([[-np.inf], bounds[0]]), np.concatenate([[np.inf], bounds[1]])),
-        options={"maxiter": 300, "ftol": 1e-9, "gtol": 1e-3},
+        options={"maxiter": 300, "ftol": 1e-7, "gtol": 1e-3},
     )
     return float(found.x[0]), np.asarray(found.x[1:])
 

@@ -73,7 +73,7 @@ def learn(
         seed=run.seed,
     )
     judge = search.Judge(looked, at, cut, tune, run.seed, run.threads, timed, directions)
-    plan = search.Search.of(snapshots, features, tune, run.seed, timed=timed)
+    plan = search.Search.of(looked, at, tune, run.seed, timed=timed)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     trials = plan.run(judge, {family: optuna.create_study() for family in plan.planned()}, report, go_on)
     weights = judge.blend(trials)
@@ -88,7 +88,7 @@ def learn(
         horizon_days=horizon_days,
         directions=directions,
     )
-    found = signal.measure(judged, params.train.min_signal)
+    found = signal.judge(judged, snapshots, features, params.train, run.seed)
     if found.found or not guarded:
         margin = members.fit(features, label, place, chosen, params.train, run, directions=directions)
     else:

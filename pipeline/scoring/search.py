@@ -301,18 +301,19 @@ class Search:
         wait: Callable[[], None],
     ) -> list[Trial]:
         """As `run`, where several processes share the studies: each takes the next trial that nobody has begun."""
+        states = (State.COMPLETE, State.PRUNED, State.RUNNING)
         while True:
-            open_ = False
-            for family, number in self.planned().items():
-                study = studies[family]
-                begun = study.get_trials(deepcopy=False, states=(State.COMPLETE, State.PRUNED, State.RUNNING))
-                finished = [_restored(family, k, one) for k, one in enumerate(_finished(study))]
-                open_ |= len(finished) < number
-                if len(begun) < number and (not begun or go_on(family)):
-                    report(self._next(family, len(begun), judge, study, finished))
+            begun = {family: len(study.get_trials(deepcopy=False, states=states)) for family, study in studies.items()}
+            turn: dict[Family, int] = dict.fromkeys(studies, 0)
+            for family in schedule(self.planned()):
+                turn[family] += 1
+                if turn[family] > begun[family] and (begun[family] == 0 or go_on(family)):
+                    finished = [_restored(family, k, one) for k, one in enumerate(_finished(studies[family]))]
+                    report(self._next(family, begun[family], judge, studies[family], finished))
                     break
             else:
-                if not open_ or not all(go_on(family) for family in studies):
+                missing = any(len(_finished(studies[family])) < number for family, number in self.planned().items())
+                if not missing or not all(go_on(family) for family in studies):
                     break
                 wait()
         return [

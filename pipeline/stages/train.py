@@ -28,7 +28,7 @@ def run(stage: Stage) -> None:
     unseen = members.out_of_sample(
         judged, snapshots, features, chosen, params, shared, horizon_days=spec["horizon_days"], directions=signs
     )
-    found = signal.measure(unseen, params.min_signal)
+    found = signal.judge(unseen, snapshots, features, params, shared.seed)
     if found.found:
         margin = members.fit(features, label, place, chosen, params, shared, directions=signs)
     else:

@@ -400,6 +400,8 @@ def test_trials_are_runs_below_their_study_and_logged_once(store):
         log.trial(0, {"family": "logistic", "c": 0.01}, 0.5, "COMPLETE")
         log.trial(1, {"family": "xgboost", "max_depth": 3}, 0.45, "COMPLETE")
         log.trial(2, {"family": "xgboost", "max_depth": 4}, float("nan"), "FAIL")
+        # Judged on the easier folds only.
+        log.trial(3, {"family": "scorecard", "bins": 4}, 0.3, "PRUNED")
         log.end()
     (study,) = runs(store, "tags.kind = 'study' and tags.study = 'abc'")
     assert study.info.status == "FINISHED"
@@ -411,8 +413,12 @@ def test_trials_are_runs_below_their_study_and_logged_once(store):
         ("0", "FINISHED"),
         ("1", "FINISHED"),
         ("2", "FAILED"),
+        ("3", "FINISHED"),
     ]
-    assert {run.info.run_name for run in trials} == {"trial 000 logistic", "trial 001 xgboost", "trial 002 xgboost"}
+    assert {run.info.run_name for run in trials} == {
+        *("trial 000 logistic", "trial 001 xgboost", "trial 002 xgboost", "trial 003 scorecard")
+    }
+    assert {run.data.tags["trial"]: run.data.tags["state"] for run in trials}["3"] == "PRUNED"
 
 
 def test_a_trial_costs_little(store):
@@ -460,6 +466,13 @@ def test_sync_logs_what_a_deleted_or_new_store_lacks(workspace, tmp_path):
     trial = runs(store, "tags.trial = '1'")[0]
     assert trial.data.params == {"family": "xgboost", "max_depth": "3"}
     assert trial.data.metrics["log_loss"] == 0.45
+    assert runs(store, "tags.trial = '0'")[0].data.params == {"family": "scorecard", "c": "0.01", "folds": "5"}
+    # As the search itself logs them: a trial that ended early is marked, and is nobody's best.
+    assert [runs(store, f"tags.trial = '{k}'")[0].data.tags["state"] for k in range(3)] == [
+        *("COMPLETE", "COMPLETE", "PRUNED")
+    ]
+    (study,) = runs(store, "tags.kind = 'study'")
+    assert study.data.metrics["best_log_loss"] == 0.45
 
 
 def test_sync_without_a_decision_does_nothing(workspace):

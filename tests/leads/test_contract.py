@@ -82,6 +82,14 @@ def test_columns_whose_names_are_taken_go_on_under_others() -> None:
     assert (names["label"], names["label_"]) == ("label__", "label_")
 
 
+def test_a_column_called_row_number_is_no_key_where_rows_are_numbered() -> None:
+    content = changed("key", to="row_number")
+    content["columns"]["row_number"] = {"role": "feature", "type": "integer", "known_at": "creation"}
+    names = resolve(parse(content, file="small.yaml")).names
+    assert (names["row_number"], names["id"]) == ("row_number", "id")
+    assert "lead_id" not in names.values()
+
+
 def flagged(**outcome: Any) -> dict[str, Any]:
     """`SMALL` with an outcome in words."""
     content = changed("columns", "won", to={"role": "outcome", "type": "category"})

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.scorer import checks
@@ -164,6 +164,7 @@ def test_every_rule_has_words() -> None:
     assert all(words(column, rule).startswith("employees ") for rule in RULES)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(allow_nan=True, width=32), st.integers(-10, 6000)), min_size=1))
 def test_typed_values_and_their_text_get_the_same_answer(values: list[float | None]) -> None:
     typed = pd.Series(values, dtype="float64")
@@ -172,6 +173,7 @@ def test_typed_values_and_their_text_get_the_same_answer(values: list[float | No
     assert numbers.tolist() == refusals(pd.DataFrame({"employees": text}), [EMPLOYEES]).tolist()
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1))
 def test_a_reason_never_holds_the_value(value: str) -> None:
     marked = f"zq{value}qz"
@@ -179,6 +181,7 @@ def test_a_reason_never_holds_the_value(value: str) -> None:
     assert all(reason and "zq" not in reason for reason in reasons)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["", "0", "3", "x", "inf", None]), min_size=1, max_size=6))
 def test_a_row_is_judged_by_itself(values: list[str | None]) -> None:
     assert said(values, EMPLOYEES) == [said([value], EMPLOYEES)[0] for value in values]

@@ -108,9 +108,7 @@ def test_a_batch_scores_each_row_as_alone(blend):
 @pytest.mark.parametrize("categories", ["native", "target"])
 def test_threads_do_not_change_the_trees(categories):
     rows, trees = encoded(), TREES.model_copy(update={"categories": categories})
-    one, two = (
-        bytes(fit_xgboost(rows, trees, rounds=20, seed=1, threads=k).booster.save_raw("ubj")) for k in (1, 2)
-    )
+    one, two = (bytes(fit_xgboost(rows, trees, rounds=20, seed=1, threads=k).booster.save_raw("ubj")) for k in (1, 2))
     assert one == two
 
 

@@ -98,8 +98,9 @@ def folder(tmp_path_factory):
     log_odds = -1 + 0.4 * features["n_visit_30d"] + (features["industry"] == "retail")
     label = (generator.random(len(features)) < 1 / (1 + np.exp(-log_odds))).to_numpy(dtype="float64")
     rows = Rows.encode(features, label, np.arange(len(label)))
-    plain, card = LogisticSettings(bins=3, c=0.1, half_life=0.0), ScorecardSettings(
-        bins=4, prior_rows=5.0, c=0.1, towards=0.8, folds=3, half_life=0.0
+    plain, card = (
+        LogisticSettings(bins=3, c=0.1, half_life=0.0),
+        ScorecardSettings(bins=4, prior_rows=5.0, c=0.1, towards=0.8, folds=3, half_life=0.0),
     )
     trees = XGBoostSettings(
         max_depth=3,

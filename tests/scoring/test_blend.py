@@ -25,9 +25,7 @@ def world(seed: int = 1, folds: int = 4, n: int = 1500) -> tuple[list[np.ndarray
     """Labels of each fold, and two parts of the margin: the law is their sum."""
     draw = rng(seed)
     first, second = (list(part) for part in draw.normal(size=(2, folds, n)))
-    labels = [
-        (draw.random(n) < sigmoid(-1 + a + b)).astype("float64") for a, b in zip(first, second, strict=True)
-    ]
+    labels = [(draw.random(n) < sigmoid(-1 + a + b)).astype("float64") for a, b in zip(first, second, strict=True)]
     return labels, first, second
 
 

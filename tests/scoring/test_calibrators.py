@@ -1,4 +1,4 @@
-"""Calibrators recover a known law; a level only where it moves; the interval holds the law's rate; tiers their share."""
+"""Calibrators recover a known law; a level only where it moves; intervals hold the law's rate; tiers their share."""
 
 from pathlib import Path
 
@@ -218,8 +218,12 @@ def test_the_choice_is_described_as_plain_data_and_a_move_said_aloud():
     still = Choice(SAME, 0.0, None, 0, None, None)
     assert calibrators.moved(still, PARAMS) == ""
     assert calibrators.described(still, PARAMS) == {
-        **{"log_odds": 0.0, "share": None, "rows": 0},
-        **{"measured_from": None, "measured_until": None, "moved": False},
+        "log_odds": 0.0,
+        "share": None,
+        "rows": 0,
+        "measured_from": None,
+        "measured_until": None,
+        "moved": False,
     }
     edge = Choice(SAME, PARAMS.max_shift, 0.1, 1200, newest, newest)
     assert not calibrators.described(edge, PARAMS)["moved"] and calibrators.moved(edge, PARAMS) == ""
@@ -315,9 +319,7 @@ def test_a_lead_seen_four_times_is_one_piece_of_evidence():
     again = pd.concat([rows] * 4, ignore_index=True).sort_values("position", kind="stable", ignore_index=True)
     nothing = rows.iloc[:0].assign(step=0, log_odds=0.0)
     choice = Choice(FLAT, 0.0, None, 0, None, None)
-    once, four = (
-        calibrators.interval(one, Contest(choice, pd.DataFrame(), nothing), PARAMS) for one in (rows, again)
-    )
+    once, four = (calibrators.interval(one, Contest(choice, pd.DataFrame(), nothing), PARAMS) for one in (rows, again))
     assert np.mean(four.high) == pytest.approx(np.mean(once.high), rel=0.1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import pandas as pd
 import pytest
 import xgboost as xgb
 
+from pipeline.params import load
 from pipeline.scorer.margin import Encoder, LogisticMember, XGBoostMember
-from pipeline.scoring import explanation
+from pipeline.scoring import explanation, fit
 
 # shap asks matplotlib for something that will go in a later release.
 pytestmark = pytest.mark.filterwarnings("ignore:The set_(bad|over|under|extremes) function:PendingDeprecationWarning")
@@ -165,16 +167,38 @@ def test_our_tree_contributions_are_shaps(fitted: tuple[XGBoostMember, np.ndarra
     assert found["largest_margin_difference"] < 1e-5
 
 
+@pytest.mark.parametrize("start", ["scorecard", "logistic"])
+def test_trees_on_rates_that_correct_another_member_agree_too(start: str) -> None:
+    """The trees' own contributions are SHAP's; with those of the start they add up to the margin."""
+    rng = np.random.default_rng(7)
+    frame = pd.DataFrame(
+        {"visits": rng.normal(size=400), "region": pd.Series(rng.choice(list("abc"), 400), dtype="str")}
+    )
+    label = rng.random(400) < np.where(frame["region"] == "a", 0.6, 0.2)
+    tune = load(Path(__file__).parents[2] / "params.yaml").tune
+    settings = tune.xgboost.first[0].model_copy(update={"start": start, "categories": "target"})
+    rows = fit.Rows.encode(frame, label, np.arange(400))
+    member = fit.fit_xgboost(rows, settings, rounds=8, seed=1, threads=1, start=fit.start_of(settings, tune))
+    found = explanation.shap_agreement([member], rows.matrix[:60])
+    assert found["largest_relative_difference"] < 1e-4
+    assert found["largest_margin_difference"] < 1e-5
+    bias, parts = member.contributions(rows.matrix)
+    first, own = member.of_trees(rows.matrix)
+    begin, other = member.start.contributions(rows.matrix)
+    np.testing.assert_allclose(parts, own + other, atol=1e-12)
+    assert bias == pytest.approx(first + begin) and np.abs(other).max() > 0.1
+
+
 def test_a_member_that_does_not_add_up_is_noticed(fitted: tuple[XGBoostMember, np.ndarray]) -> None:
     member, matrix = fitted
 
     class Shifted(XGBoostMember):
-        def contributions(self, matrix: np.ndarray) -> tuple[float, np.ndarray]:
-            bias, parts = super().contributions(matrix)
+        def of_trees(self, matrix: np.ndarray) -> tuple[float, np.ndarray]:
+            bias, parts = super().of_trees(matrix)
             return bias, parts + 0.01
 
     found = explanation.shap_agreement([Shifted(encoder=member.encoder, booster=member.booster)], matrix)
-    assert found["largest_difference"] == pytest.approx(0.01)
+    assert found["largest_difference"] == pytest.approx(0.01, abs=1e-5)
     assert found["largest_margin_difference"] == pytest.approx(0.03, abs=1e-5)
 
 

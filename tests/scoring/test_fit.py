@@ -122,9 +122,7 @@ def additive(n: int, seed: int = 3) -> tuple[pd.DataFrame, np.ndarray, np.ndarra
     gone = draw.random(n) < 0.2
     word = draw.choice(list(LEVELS), n)
     odds = -1 + 0.5 * steps + np.where(gone, 0.7, 0.6 * slope) + pd.Series(word).map(LEVELS).to_numpy()
-    frame = pd.DataFrame(
-        {"steps": steps, "slope": np.where(gone, np.nan, slope), "word": pd.Series(word, dtype="str")}
-    )
+    frame = pd.DataFrame({"steps": steps, "slope": np.where(gone, np.nan, slope), "word": pd.Series(word, dtype="str")})
     return frame, odds, (draw.random(n) < sigmoid(odds)).astype("float64")
 
 
@@ -287,10 +285,8 @@ def test_a_direction_that_the_law_has_costs_nothing(name):
 
 def test_a_category_has_no_direction():
     frame, _, label = additive(1000)
-    for settings in (PLAIN, CARD, TREES):
-        free, signed = (
-            fitted(encode(frame, label, directions=signs), settings) for signs in ([0, 1, 0], [0, 1, 1])
-        )
+    for family in (PLAIN, CARD, TREES):
+        free, signed = (fitted(encode(frame, label, directions=signs), family) for signs in ([0, 1, 0], [0, 1, 1]))
         matrix = free.encoder.matrix(frame)
         np.testing.assert_array_equal(free.margin(matrix), signed.margin(matrix))
 
@@ -444,9 +440,7 @@ def test_settings_survive_plain_data(settings):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_columns_without_a_value_and_without_variation_are_no_obstacle(name):
     frame, _, label = additive(400)
-    empty = frame.assign(
-        nothing=np.nan, constant=1.0, wordless=pd.Series(None, index=frame.index, dtype="str")
-    )
+    empty = frame.assign(nothing=np.nan, constant=1.0, wordless=pd.Series(None, index=frame.index, dtype="str"))
     rows = encode(empty, label, directions=[0, 0, 0, 1, -1, 0])
     margin = fitted(rows, FAMILIES[name]).margin(rows.matrix)
     assert np.isfinite(margin).all() and np.ptp(margin) > 0.5

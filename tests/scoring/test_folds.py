@@ -17,8 +17,7 @@ def history(n: int = 1200, looks: int = 1, rate: float = 0.2) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "lead_id": [f"{k:05d}" for k in lead],
-            "as_of": pd.Timestamp("2024-01-01")
-            + pd.to_timedelta(lead // 10 + np.tile(np.arange(looks), n), unit="D"),
+            "as_of": pd.Timestamp("2024-01-01") + pd.to_timedelta(lead // 10 + np.tile(np.arange(looks), n), unit="D"),
             "label": (rng.random(n) < rate).astype("int8")[lead],
             "position": lead,
         }
@@ -26,9 +25,7 @@ def history(n: int = 1200, looks: int = 1, rate: float = 0.2) -> pd.DataFrame:
 
 
 def forward(snapshots: pd.DataFrame, horizon_days: int = 7, number: int = 3) -> list[folds.Fold]:
-    return folds.draw(
-        snapshots, number=number, first_share=0.55, horizon_days=horizon_days, random=False, seed=1
-    )
+    return folds.draw(snapshots, number=number, first_share=0.55, horizon_days=horizon_days, random=False, seed=1)
 
 
 def dealt(snapshots: pd.DataFrame, number: int = 4, seed: int = 1) -> list[folds.Fold]:
@@ -61,9 +58,7 @@ def test_known_before_counts_an_outcome_of_the_very_moment(horizon_days, known):
 
 
 def test_a_late_look_at_an_early_lead_is_not_learned_from_before_its_outcome_was_known():
-    rows = pd.DataFrame(
-        {"as_of": pd.to_datetime(["2024-01-01", "2024-01-30", "2024-02-01"]), "position": [0, 0, 1]}
-    )
+    rows = pd.DataFrame({"as_of": pd.to_datetime(["2024-01-01", "2024-01-30", "2024-02-01"]), "position": [0, 0, 1]})
     assert folds.known_before(rows, np.array([False, False, True]), 7).tolist() == [True, False, False]
 
 
@@ -110,6 +105,17 @@ def test_random_folds_follow_from_the_seed_and_not_from_the_order_of_rows():
         return [set(rows["lead_id"].to_numpy()[fold.judge]) for fold in dealt(rows, seed=seed)]
 
     assert parts(mixed, 1) == parts(snapshots, 1) != parts(snapshots, 2)
+
+
+@pytest.mark.parametrize(
+    ("max_rows", "kept"), [(20, [0, 1, 2, 3, 4]), (10, [0, 1, 2, 3, 4]), (9, [0, 2, 4]), (4, [0, 3])]
+)
+def test_of_too_many_rows_those_of_every_nth_lead_are_looked_at(max_rows, kept):
+    """Two looks at each of five leads, in any order of rows."""
+    snapshots = pd.DataFrame({"position": [7, 3, 9, 1, 5] * 2})
+    found = folds.thinned(snapshots, max_rows)
+    places = np.array([1, 3, 5, 7, 9])[kept]
+    assert sorted(snapshots["position"][found]) == sorted([*places, *places])
 
 
 def test_the_table_counts_rows_and_conversions():

@@ -195,7 +195,8 @@ def test_a_candidate_noise_worse_than_a_rival_rarely_passes():
 
 
 def test_cautions_are_said_only_where_there_is_reason():
-    quiet = {"split": "time", "signal": True, "conversions_needed": 0, "level_moved": False, "level_shifted": False}
+    quiet = {"split": "time", "signal": True, "repeatable": True, "conversions_needed": 0}
+    quiet |= {"level_moved": False, "level_shifted": False}
     assert gate.cautions(metrics=quiet, max_shift=0.25, overruled=[], undecided=[]) == []
     split, overruled, undecided = gate.cautions(
         metrics=quiet | {"split": "random"}, max_shift=0.25, overruled=["duration", "tags"], undecided=["a", "b"]
@@ -206,9 +207,10 @@ def test_cautions_are_said_only_where_there_is_reason():
 
 
 def test_what_was_found_of_the_level_and_the_signal_comes_first():
-    found = {"split": "random", "signal": False, "signal_standard_errors": 1.25, "conversions_needed": 40}
+    found = {"split": "random", "signal": False, "signal_standard_errors": 1.25}
+    found |= {"repeatable": False, "conversions_needed": 40}
     found |= {"level": -0.4, "level_rows": 900, "level_moved": True}
     found |= {"level_shift": 0.5, "level_shift_low": 0.3, "level_shift_high": 0.7, "level_shifted": True}
     said = gate.cautions(metrics=found, max_shift=0.25, overruled=["tags"], undecided=[])
-    assert said[:4] == levels.sentences(found, 0.25)
-    assert said[4] == RANDOM_SPLIT and said[5].startswith("LEAKS IN THE MODEL") and len(said) == 6
+    assert said[:5] == levels.sentences(found, 0.25)
+    assert said[5] == RANDOM_SPLIT and said[6].startswith("LEAKS IN THE MODEL") and len(said) == 7

@@ -20,7 +20,7 @@ NO_LEVEL = {
     "moved": False,
 }
 #: Figures that nobody needs to be told of.
-QUIET = {"signal": True, "conversions_needed": 0, "level_moved": False, "level_shifted": False}
+QUIET = {"signal": True, "repeatable": True, "conversions_needed": 0, "level_moved": False, "level_shifted": False}
 
 
 def figures(label: np.ndarray, probability: np.ndarray, lead: pd.Series | None = None, **level: object) -> dict:
@@ -137,7 +137,14 @@ def test_nothing_is_said_where_nothing_is_due():
             {"signal": False, "signal_standard_errors": 1.26},
             "NO SIGNAL: out of sample the ranking was only 1.3 standard errors above chance",
         ),
-        ({"conversions_needed": 1040}, "FEW CONVERSIONS: only the shrunken scorecard and logistic regression were used"),
+        (
+            {"repeatable": False},
+            "NOT REPEATABLE: the search ended by the clock, was shared by processes, or ran on a GPU.",
+        ),
+        (
+            {"conversions_needed": 1040},
+            "FEW CONVERSIONS: only the shrunken scorecard and logistic regression were used",
+        ),
         ({"conversions_needed": 1040}, "about 1,040 more conversions"),
         (
             {"level_moved": True, "level": -0.31, "level_rows": 1200},

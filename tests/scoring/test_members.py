@@ -17,9 +17,7 @@ TUNE, TRAIN, RUN = PARAMS.tune, PARAMS.train, PARAMS.run
 
 def history(n: int = 800) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(np.random.SeedSequence([1]))
-    frame = pd.DataFrame(
-        {"a": rng.normal(size=n), "word": pd.Series(rng.choice(["x", "y", "z"], n), dtype="str")}
-    )
+    frame = pd.DataFrame({"a": rng.normal(size=n), "word": pd.Series(rng.choice(["x", "y", "z"], n), dtype="str")})
     label = rng.random(n) < sigmoid(-1 + frame["a"] + (frame["word"] == "y"))
     return frame, label.astype("float64"), np.arange(n)
 
@@ -87,6 +85,46 @@ def test_directions_reach_every_member():
     grid = pd.DataFrame({"a": np.linspace(-3, 3, 50), "word": pd.Series(["x"] * 50, dtype="str")})
     assert (np.diff(turned.values(grid)) <= 1e-6).all()
     assert (np.diff(members.fit(frame, label, place, chosen(), TRAIN, RUN).values(grid)) > 0).any()
+
+
+def snapshots(n: int = 1500) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A lead a day, the newest third the calibrate window."""
+    frame, label, place = history(n)
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(place, unit="D")
+    split = np.where(place < 1000, "train", "calibrate")
+    keys = pd.DataFrame({"lead_id": [f"L{k:05d}" for k in place], "as_of": days, "label": label.astype("int8")})
+    return keys.assign(split=split, position=place), frame
+
+
+def judged(rows: pd.DataFrame) -> pd.DataFrame:
+    """As the search gives it, with margins that no member would give."""
+    return rows[["lead_id", "as_of"]].assign(fold=np.arange(len(rows)) % 3, margin=100.0 + np.arange(len(rows)))
+
+
+def test_where_the_search_looked_at_all_its_margins_are_taken():
+    rows, frame = snapshots()
+    seen = judged(rows[rows["position"] >= 750])
+    found = members.out_of_sample(seen, rows, frame, chosen(), TRAIN, RUN, horizon_days=30)
+    assert list(found) == ["lead_id", "as_of", "group", "margin", "label", "split", "position"]
+    pd.testing.assert_frame_equal(
+        found[["lead_id", "as_of", "group", "margin"]], seen.rename(columns={"fold": "group"}).reset_index(drop=True)
+    )
+    assert found["label"].tolist() == rows.loc[rows["position"] >= 750, "label"].tolist()
+
+
+def test_where_the_search_looked_at_some_the_calibrate_window_is_scored_whole_by_members_that_had_not_seen_it():
+    rows, frame = snapshots()
+    seen = judged(rows[(rows["position"] >= 750) & (rows["position"] % 3 == 0)])
+    found = members.out_of_sample(seen, rows, frame, chosen(), TRAIN, RUN, horizon_days=30)
+    own = found[found["split"] == "train"]
+    assert own["margin"].tolist() == seen.loc[seen["margin"] < 100 + (1000 - 750) / 3, "margin"].tolist()
+    later = found[found["split"] == "calibrate"]
+    assert later["lead_id"].tolist() == rows.loc[1000:, "lead_id"].tolist() and set(later["group"]) == {-1}
+    # By hand: fitted on leads whose outcome was known by day 1,000, and moved to the level of all rows.
+    label = rows["label"].to_numpy(dtype="float64")
+    margin = members.fit(frame[:971], label[:971], rows["position"].to_numpy()[:971], chosen(), TRAIN, RUN, bags=1)
+    moved = fit.log_odds(label) - fit.log_odds(label[:971])
+    np.testing.assert_allclose(later["margin"], margin.values(frame[1000:]) + moved, atol=1e-12)
 
 
 def test_the_base_rate_is_one_chance_for_every_lead():

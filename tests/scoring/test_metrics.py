@@ -65,6 +65,7 @@ def test_ties_at_the_cut_share_its_places() -> None:
     assert metrics.capture(label, score, 0.5) == pytest.approx(1 / 3)
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=2, max_size=40).filter(any), st.floats(0.001, 1))
 def test_a_constant_score_has_lift_one_exactly(converted: list[bool], share: float) -> None:
     assert metrics.lift(np.array(converted, dtype=int), np.full(len(converted), 0.3), share) == 1.0
@@ -136,6 +137,7 @@ rows = st.lists(st.tuples(st.integers(0, 1), st.integers(1, 9)), min_size=2, max
 )
 
 
+@settings(deadline=None)
 @given(rows)
 def test_our_route_and_the_library_agree(pairs: list[tuple[int, int]]) -> None:
     label, p = np.array([one for one, _ in pairs]), np.array([tenth / 10 for _, tenth in pairs])
@@ -145,6 +147,7 @@ def test_our_route_and_the_library_agree(pairs: list[tuple[int, int]]) -> None:
     assert metrics.brier(label, p) == pytest.approx(library.brier_score_loss(label, p), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(rows, st.randoms(use_true_random=False))
 def test_row_order_does_not_matter(pairs: list[tuple[int, int]], random: object) -> None:
     shuffled = list(pairs)
@@ -156,6 +159,7 @@ def test_row_order_does_not_matter(pairs: list[tuple[int, int]], random: object)
     assert figures(shuffled) == pytest.approx(figures(pairs), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(rows)
 def test_capture_rises_and_everything_stays_in_its_range(pairs: list[tuple[int, int]]) -> None:
     label, p = np.array([one for one, _ in pairs]), np.array([tenth / 10 for _, tenth in pairs])
@@ -241,7 +245,7 @@ def test_the_better_system_wins_its_pairs() -> None:
     assert found["auc"].abs().max() < 0.02
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31))
 def test_the_interval_covers_the_known_truth(seed: int) -> None:
     """The true log-loss of a true probability is its entropy; a 99.9 % interval misses it hardly ever."""

@@ -305,7 +305,9 @@ def test_the_blend_is_hardly_worse_than_its_best_member(whole):
     one, trials = whole
     weights = one.blend(trials)
     assert (weights > 0).sum() >= 2
-    parts = [weight * np.concatenate(one.margins(trial)) for weight, trial in zip(weights, trials, strict=True) if weight]
+    parts = [
+        weight * np.concatenate(one.margins(trial)) for weight, trial in zip(weights, trials, strict=True) if weight
+    ]
     label = np.concatenate(one.labels)
     whole_loss = ranking_loss(label, np.sum(parts, axis=0))
     alone = [
@@ -364,3 +366,43 @@ def test_the_history_counts_whole_trials_only():
     found = search.history(trials)
     assert found["trial"].tolist() == [0, 2, 3]
     assert found["best_log_loss"].tolist() == pytest.approx([0.5, 0.3, 0.3])
+
+
+# Shared by processes
+
+
+def test_processes_that_share_the_studies_do_each_trial_once(whole):
+    """The second begins while the first is in its third trial, and waits for nothing that was finished."""
+    shared = SMALL.model_copy(
+        update={"storage": "sqlite:///not-opened-here", "trials": {"scorecard": 3, "logistic": 3}}
+    )
+    found = plan(shared)
+    studies = in_memory(found.planned())
+    first = run(found, whole[0], studies, stop_after=3)
+    reported: list[Trial] = []
+    everything = found.run(whole[0], studies, reported.append)
+    assert len(first) == 3 and len(reported) == 3
+    assert search.counts(everything) == {"logistic": 3, "scorecard": 3}
+
+    def key(trial: Trial) -> tuple[str, int]:
+        return trial.family, trial.number
+
+    assert sorted([*first, *reported], key=key) == sorted(everything, key=key)
+
+
+def test_a_process_waits_for_a_trial_that_another_is_running(whole):
+    shared = SMALL.model_copy(update={"storage": "sqlite:///not-opened-here", "trials": {"scorecard": 1}})
+    found = plan(shared)
+    studies = in_memory(found.planned())
+    elsewhere = studies["scorecard"].ask()
+    waits = []
+
+    def wait() -> None:
+        waits.append(1)
+        settings = shared.scorecard.first[0].model_dump()
+        for name, value in (("settings", settings), ("losses", [0.5, 0.5, 0.5]), ("rounds", 0)):
+            elsewhere.set_user_attr(name, value)
+        studies["scorecard"].tell(elsewhere, 0.5)
+
+    (trial,) = found.run(whole[0], studies, lambda _: None, wait=wait)
+    assert len(waits) == 1 and trial == Trial("scorecard", 0, shared.scorecard.first[0], [0.5, 0.5, 0.5], 0)

@@ -1,47 +1,78 @@
-"""calibrate on a small demo run: the scorer folder is whole, and its chances agree with the calibrate window."""
+"""calibrate on a small demo run: the scorer folder is whole, and its chances are those of margins out of sample."""
+
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.leads.snapshots import rows_at
 from pipeline.params import load
 from pipeline.scorer import Scorer
+from pipeline.scorer.calibration import tenths
+from pipeline.scorer.tiers import name
+from pipeline.scoring import metrics
 
 
 @pytest.fixture(scope="module")
-def scored(demo_run):
-    scorer = Scorer.load(demo_run / "data/calibrate/scorer")
-    snapshots = pd.read_parquet(demo_run / "data/featurize/snapshots.parquet")
-    snapshots = snapshots[snapshots["split"] == "calibrate"].reset_index(drop=True)
-    tables = [
-        pd.read_parquet(demo_run / f"data/validate/{name}.parquet") for name in ("leads", "activities", "changes")
-    ]
-    return snapshots, scorer.score(rows_at(tables[0], snapshots), *tables[1:])
+def scorer(demo_run):
+    return Scorer.load(demo_run / "data/calibrate/scorer")
 
 
-def test_tiers_take_their_shares_of_the_calibrate_window(scored, demo_run):
-    _, scores = scored
-    share, total = scores["tier"].value_counts(normalize=True), 0.0
-    for name, top in load(demo_run / "params.yaml").calibrate.tiers.items():
-        total += share[name]
+@pytest.fixture(scope="module")
+def unseen(demo_run, scorer):
+    """The calibrate window scored by members that had not seen it: label and probability."""
+    rows = pd.read_parquet(demo_run / "data/train/out_of_sample.parquet")
+    rows = rows[rows["split"] == "calibrate"].reset_index(drop=True)
+    probability = scorer.calibration.probability(rows["margin"].to_numpy() + scorer.level)
+    return rows.assign(probability=probability)
+
+
+def test_tiers_take_their_shares_of_the_calibrate_window(unseen, scorer, demo_run):
+    tier = pd.Series(name(tenths(unseen["probability"].to_numpy()), scorer.tiers))
+    share, total = tier.value_counts(normalize=True), 0.0
+    for band, top in load(demo_run / "params.yaml").calibrate.tiers.items():
+        total += share[band]
         # Scores are shown in tenths: all leads on the threshold's tenth belong to the better tier.
         assert top <= total + 1e-9 and total < top + 0.03
 
 
-def test_the_chosen_calibrator_had_the_lowest_loss_one_step_ahead(demo_run):
+def test_the_chosen_candidate_was_the_best_one_step_ahead(demo_run):
+    """Of those without a level; one with a level must have been better than all of them."""
+    params = load(demo_run / "params.yaml").calibrate
     tried = pd.read_csv(demo_run / "data/calibrate/calibrators.csv")
+    assert len(tried) == len(params.calibrators) * (1 + len(params.level_shares))
     assert tried["chosen"].sum() == 1
-    assert tried.loc[tried["chosen"], "log_loss"].item() == tried["log_loss"].min()
+    chosen, plain = tried[tried["chosen"]].iloc[0], tried.loc[tried["level_share"].isna(), "log_loss"]
+    best = plain.min() if pd.isna(chosen["level_share"]) else tried["log_loss"].min()
+    assert chosen["log_loss"] == best
 
 
-def test_reliability_is_that_of_the_scores(scored, demo_run):
-    snapshots, scores = scored
+def test_the_summary_describes_the_scorer(demo_run, scorer):
+    summary = json.loads((demo_run / "data/calibrate/summary.json").read_text())
+    tried = pd.read_csv(demo_run / "data/calibrate/calibrators.csv")
+    assert summary["version"] == scorer.version
+    assert summary["calibration"] == vars(scorer.calibration)
+    assert summary["tiers"] == scorer.tiers
+    assert summary["level"]["log_odds"] == scorer.level
+    share = tried.loc[tried["chosen"], "level_share"].item()
+    assert summary["level"]["share"] == (None if np.isnan(share) else share)
+
+
+def test_reliability_is_that_of_probabilities_out_of_sample(unseen, demo_run):
+    params = load(demo_run / "params.yaml").calibrate
     table = pd.read_csv(demo_run / "data/calibrate/reliability.csv")
-    assert table["rows"].sum() == len(snapshots)
-    assert np.average(table["predicted"], weights=table["rows"]) == pytest.approx(
-        scores["probability"].mean(), abs=1e-9
+    expected = metrics.reliability(
+        unseen["label"].to_numpy(dtype="float64"), unseen["probability"].to_numpy(), params.bins, params.interval_level
     )
+    assert table["rows"].sum() == len(unseen)
+    np.testing.assert_allclose(table[["predicted", "observed"]], expected[["predicted", "observed"]], atol=1e-9)
+
+
+def test_chances_out_of_sample_agree_with_what_happened(unseen):
+    """Calibrated on all rows out of sample: the newest window as a whole is met, up to its own chance and time."""
+    leads = (unseen["label"] - unseen["probability"]).groupby(unseen["lead_id"]).sum()
+    error = np.sqrt((leads**2).sum()) / len(unseen)
+    assert abs(unseen["label"].mean() - unseen["probability"].mean()) < 3 * error
 
 
 def test_the_model_folder_holds_code_and_data_and_no_pickle(demo_run):

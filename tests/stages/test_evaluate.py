@@ -136,6 +136,34 @@ def test_a_scorer_that_builds_other_features_is_refused(built, words):
         check_features(built, STORED)
 
 
+def test_what_was_found_before_the_test_window_is_among_the_figures(run, demo_run):
+    folder, figures = demo_run / "data", run["metrics"]
+    best, train, calibrate = (
+        json.loads((folder / name).read_text())
+        for name in ("tune/best.json", "train/summary.json", "calibrate/summary.json")
+    )
+    assert (figures["signal"], figures["signal_standard_errors"]) == (True, train["signal"]["z"])
+    assert (figures["conversions_needed"], figures["repeatable"]) == (best["conversions_needed"], True)
+    assert (figures["level"], figures["level_rows"]) == (calibrate["level"]["log_odds"], calibrate["level"]["rows"])
+    assert figures["level_moved"] == calibrate["level"]["moved"]
+
+
+def test_the_shift_of_the_level_makes_predicted_and_observed_agree(run):
+    figures, probability = run["metrics"], run["scores"]["probability"]
+    odds = np.log(probability / (1 - probability)) + figures["level_shift"]
+    assert (1 / (1 + np.exp(-odds))).sum() == pytest.approx(figures["conversions"])
+    assert figures["level_shift_low"] < figures["level_shift"] < figures["level_shift_high"]
+    assert not figures["level_shifted"], "the demo's law stands still"
+
+
+def test_intervals_of_scores_cover_what_happened(run):
+    """Twenty bins that should hold with 90 %: fewer than 14 of them has a chance of 0.2 %."""
+    assert 0.7 <= run["metrics"]["interval_coverage"] <= 1
+    scores = run["scores"]
+    assert (scores["interval_low"] <= scores["probability"]).all()
+    assert (scores["probability"] <= scores["interval_high"]).all()
+
+
 def test_the_optimism_gap_is_a_figure_of_the_run(run):
     figures = run["metrics"]
     assert figures["optimism_gap"] == pytest.approx(figures["random_split_auc"] - figures["auc"])

@@ -25,6 +25,7 @@ def run(demo_run):
         "windows": pd.read_csv(folder / "featurize/splits.csv", parse_dates=["start", "end", "last_as_of"]),
         "cohorts": pd.read_csv(folder / "featurize/cohorts.csv"),
         "delay": pd.read_csv(folder / "featurize/delay.csv"),
+        "periods": pd.read_csv(folder / "featurize/periods.csv", keep_default_na=False),
         "contract": contract.restore(json.loads((folder / "ingest/contract.json").read_text())).contract,
         "leads": pd.read_parquet(folder / "validate/leads.parquet").set_index("lead_id"),
         "activities": pd.read_parquet(folder / "validate/activities.parquet"),
@@ -82,6 +83,16 @@ def test_no_cohort_of_the_demo_is_left_out(run):
     assert run["cohorts"]["conversions"].sum() == run["leads"]["converted_at"].notna().sum()
     assert (run["cohorts"]["excluded"] == 0).all() and run["cohorts"]["reason"].isna().all()
     assert run["cohorts"]["expected"].sum() == pytest.approx(run["cohorts"]["conversions"].sum(), rel=0.05)
+
+
+def test_every_column_is_judged_by_its_place_in_time_and_those_of_the_demo_are_kept(run, demo_run):
+    resolved = contract.restore(json.loads((demo_run / "data/ingest/contract.json").read_text()))
+    periods, params = run["periods"], load(demo_run / "params.yaml").featurize.periods
+    assert set(periods["column"]) == set(resolved.features) - set(resolved.excluded)
+    assert not periods["column"].duplicated().any()
+    assert periods["share"].is_monotonic_decreasing and periods["share"].between(0, params.max_share).all()
+    assert (periods["limit"] == params.max_share).all()
+    assert (periods["verdict"] == "kept").all() and (periods["reason"] == "").all()
 
 
 def test_the_delay_curve_counts_the_history(run):

@@ -1,0 +1,1 @@
+"""How near do scores come to the chances that the demo's law gives?"""
