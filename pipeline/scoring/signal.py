@@ -35,9 +35,8 @@ class Signal:
         """What to say where nothing was found."""
         return (
             f"NO SIGNAL: out of sample the ranking has an AUC of {self.auc:.3f}, {self.z:.1f} standard errors above "
-            f"chance; {min_z:g} are asked for, or columns that surely go with the outcome. Every lead gets the base rate. "
-            "The columns do not tell who converts, or "
-            "there is not enough history to see it."
+            f"chance; {min_z:g} are asked for, or columns that surely go with the outcome. Every lead gets the base "
+            "rate. The columns do not tell who converts, or there is not enough history to see it."
         )
 
 

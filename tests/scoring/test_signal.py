@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.params import load
 from pipeline.scoring import metrics, signal
 
 
@@ -109,3 +110,81 @@ def test_the_warning_names_the_figures():
     said = signal.Signal(0.512, 0.01, 1.24, False).warning(3.0)
     assert said.startswith("NO SIGNAL: out of sample the ranking has an AUC of 0.512, 1.2 standard errors above chance")
     assert "3 are asked for" in said
+
+
+# Columns beside outcomes dealt anew
+
+
+def table(n: int, strength: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Snapshots in order of time, and five columns of which the first two tell with `strength`."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 7]))
+    features = pd.DataFrame(rng.normal(size=(n, 4)), columns=list("abcd"))
+    features["e"] = pd.Series(rng.integers(6, size=n)).map("v{}".format).astype("str")
+    chance = 1 / (1 + np.exp(1.5 - strength * (features["a"] + (features["b"] > 0))))
+    snapshots = pd.DataFrame(
+        {
+            "lead_id": [f"L{k}" for k in range(n)],
+            "as_of": pd.Timestamp("2026-01-01"),
+            "label": (rng.random(n) < chance).astype("int8"),
+            "position": np.arange(n),
+        }
+    )
+    return snapshots, features
+
+
+def test_under_no_signal_the_p_value_is_spread_evenly():
+    found = np.array([signal.association(*table(300, 0.0, seed), 99, 1) for seed in range(150)])
+    # An even spread over 1/100 ... 1: within three standard errors of its mean and of its share below one tenth.
+    assert abs(found.mean() - 0.5) < 3 * np.sqrt(1 / 12 / 150)
+    assert abs((found <= 0.1).mean() - 0.1) < 3 * np.sqrt(0.09 / 150)
+
+
+def test_columns_that_tell_are_as_rare_as_can_be():
+    assert signal.association(*table(600, 1.0, 1), 99, 1) == 1 / 100
+
+
+def test_a_rate_that_moves_with_the_period_is_no_association():
+    snapshots, features = table(2000, 0.0, 3)
+    rng = np.random.default_rng(3)
+    time = np.arange(2000) / 2000
+    moving = snapshots.assign(label=(rng.random(2000) < 0.05 + 0.5 * (time > 0.5)).astype("int8"))
+    told = features.assign(a=time + rng.normal(0, 0.2, 2000))
+    assert signal.association(moving, told, 199, 1) > 0.05
+    # Dealt over the whole history the same columns would have convinced.
+    shuffled = moving.assign(position=rng.permutation(2000))
+    assert signal.association(shuffled, told, 199, 1) == 1 / 200
+
+
+def test_further_looks_at_a_lead_change_nothing():
+    snapshots, features = table(300, 0.4, 4)
+    later = snapshots.assign(as_of=pd.Timestamp("2026-02-01"), label=1)
+    both = pd.concat([snapshots, later], ignore_index=True)
+    assert signal.association(both, pd.concat([features] * 2, ignore_index=True), 99, 1) == signal.association(
+        snapshots, features, 99, 1
+    )
+
+
+def test_constant_columns_and_gaps_are_no_trouble():
+    snapshots, features = table(300, 1.5, 5)
+    features = features.assign(f=1.0, g=np.nan, a=features["a"].where(features["a"] > -1))
+    assert signal.association(snapshots, features, 99, 1) == 1 / 100
+    assert signal.association(snapshots.assign(label=0), features, 99, 1) == 1.0
+
+
+def test_the_columns_are_asked_only_where_the_ranking_does_not_tell(project_root):
+    params = load(project_root / "params.yaml").train.model_copy(update={"deals": 99})
+    snapshots, features = table(600, 1.0, 1)
+    rng = np.random.default_rng(1)
+    margins = snapshots.assign(group=0)
+    clear = signal.judge(margins.assign(margin=features["a"]), snapshots, features, params, 1)
+    assert clear.found and clear.p_value is None
+    weak = signal.judge(
+        margins.assign(margin=features["a"] + rng.normal(0, 12, 600) + 1e-3 * snapshots["label"]),
+        snapshots,
+        features,
+        params,
+        1,
+    )
+    assert 0 < weak.z < params.min_signal and weak.found and weak.p_value == 1 / 100
+    backwards = signal.judge(margins.assign(margin=-features["a"]), snapshots, features, params, 1)
+    assert backwards.z < 0 and not backwards.found and backwards.p_value is None

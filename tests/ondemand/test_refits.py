@@ -1,0 +1,56 @@
+"""Curves and the shuffle check on a small demo run."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.errors import ArtefactError, ProofFailed
+from pipeline.ondemand import curves, shuffle
+from pipeline.params import load
+from pipeline.paths import Workspace
+
+
+@pytest.fixture(scope="module")
+def run(demo_run):
+    workspace = Workspace(demo_run)
+    return workspace, load(workspace.params)
+
+
+def test_curves_grow_with_history_and_age_with_time(run):
+    table = curves.curves(*run)
+    assert list(table.columns) == curves.COLUMNS
+    learning, staleness = (table[table["curve"] == name] for name in ("learning", "staleness"))
+    assert learning["share"].tolist() == list(curves.SHARES)
+    assert learning["leads"].is_monotonic_increasing
+    assert staleness["age_days"].is_monotonic_decreasing
+    assert (staleness["age_days"] > 0).all()
+    windows = pd.read_csv(run[0].path("featurize/splits.csv")).set_index("split")["snapshots"]
+    assert learning["snapshots"].iloc[-1] == windows["train"] + windows["calibrate"]
+    # The best intercept can only help, and ten times the leads rank better.
+    assert (table["ranking_loss"] <= table["log_loss"] + 1e-9).all()
+    assert learning["auc"].iloc[-1] > learning["auc"].iloc[0]
+    assert table["auc"].between(0.5, 1).all()
+
+
+def test_nothing_is_found_in_labels_dealt_at_random(run):
+    seen = []
+    found = shuffle.check(*run, 5, seen.append)
+    assert abs(found - 0.5) <= shuffle.TOLERANCE
+    assert seen
+
+
+def test_an_auc_beyond_the_tolerance_fails_the_check(run, monkeypatch):
+    monkeypatch.setattr(shuffle.metrics, "auc", lambda label, margin: 0.5 - shuffle.TOLERANCE - 1e-3)
+    with pytest.raises(ProofFailed, match=r"an AUC of 0\.439; it should lie within 0\.5 \+- 0\.06"):
+        shuffle.check(*run, 5, lambda _: None)
+
+
+def test_both_say_what_to_run_first_where_nothing_has_run(run, tmp_path):
+    _, params = run
+    for act in (
+        lambda: curves.curves(Workspace(tmp_path), params),
+        lambda: shuffle.check(Workspace(tmp_path), params, 1, print),
+    ):
+        with pytest.raises(ArtefactError, match="dvc repro"):
+            act()
+    assert not np.any(list(tmp_path.iterdir()))
