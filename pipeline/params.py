@@ -344,6 +344,7 @@ class Calibrate(Section):
 
     calibrators: Annotated[list[CalibratorKind], Field(min_length=1)]
     level_shares: list[Annotated[float, Field(gt=0, lt=1)]]
+    level_gain: Annotated[float, Field(ge=0)]
     steps: Annotated[int, Field(ge=2, le=50)]
     max_shift: Number
     min_conversions: Positive

@@ -4,10 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pipeline import process
 from tests.workspaces import run_stages, small_workspace
 
+# A busy machine takes its time; no test is about how long an example takes.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 process.configure_environment()
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 

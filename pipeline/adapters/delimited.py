@@ -207,8 +207,11 @@ class _Rows:
         return f"column {', '.join(f'`{name}`' for name in found)} {damage}"
 
     def swallowed(self, lines: list[str], fields: list[str]) -> bool:
-        """Whether a row of several lines is one that lost or gained a quote and took in the rows below it."""
-        if sum(line.count('"') for line in lines) % 2:
+        """Whether a row of several lines is one that lost or gained a quote and took in the rows below it.
+
+        A writer that quotes line breaks quotes quotes too: a bare one in such a row is where two rows met.
+        """
+        if sum(line.count('"') for line in lines) % 2 or not self._sound.fullmatch("".join(lines)):
             return True
         lines = [piece for line in lines for piece in _RETURN.split(line)]
         within = lines[1:] if len(fields) != self.arity else lines[1:-1]

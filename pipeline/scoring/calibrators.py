@@ -144,8 +144,9 @@ def choose(rows: pd.DataFrame, params: Calibrate, *, of: int, horizon_days: int,
 
     The rows of the calibrate window are cut into steps. Each candidate is fitted anew before each step, on the rows out
     of sample whose outcome was known by then, and judged on the step. The calibrator is the one with the least
-    log-loss. A level of its own must beat it by a standard error (of leads): a short memory costs where nothing moves.
-    With fewer conversions than `params.min_conversions` on either side nothing is chosen: then it is `intercept`.
+    log-loss. A level of its own must beat it by `params.level_gain` standard errors (of leads): a short memory costs
+    where nothing moves. With fewer conversions than `params.min_conversions` on either side nothing is chosen: then it
+    is `intercept`.
 
     Args:
         rows: snapshots with a margin out of sample: lead_id, as_of, label, split, position, margin.
@@ -171,7 +172,7 @@ def choose(rows: pd.DataFrame, params: Calibrate, *, of: int, horizon_days: int,
         rival = int(np.argmin(rest))
         if rival >= plain:
             gain = pd.Series(losses[:, best] - losses[:, rival]).groupby(judged["lead_id"].to_numpy()).sum()
-            if gain.sum() > np.sqrt((gain**2).sum()):
+            if gain.sum() > params.level_gain * np.sqrt((gain**2).sum()):
                 best = rival
     choice = _learn(rows, *candidates[best], of, params.min_conversions if len(judged) else 0)
     if choice is None:  # the newest rows no longer hold enough conversions

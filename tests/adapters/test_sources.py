@@ -209,6 +209,13 @@ def test_one_wrong_byte_touches_one_row(data: st.DataObject, quoting: int) -> No
     assert not after or kept[-len(after) :] == after
 
 
+def test_a_lost_separator_before_a_quote_does_not_take_in_the_row_below() -> None:
+    """`1,",",` less its first comma: a quoted break between two bare quotes is where two rows met."""
+    kept, refused = rows(b'a,b,c\n,,\n1",",\n,,",1"\n')
+    assert kept == [["", "", ""], ["", "", ",1"]]
+    assert len(refused) == 1
+
+
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.lists(WILD, min_size=2, max_size=2), max_size=8))
 def test_what_python_writes_is_read_back_cell_by_cell(table: list[list[str]]) -> None:

@@ -23,6 +23,7 @@ def stage(project_root, tmp_path):
 def fill(stage: Stage, skip: str = "") -> None:
     """Write something for every artefact of stage `train`."""
     stage.save_json("train/summary.json", {"rows": 1})
+    stage.save_table("train/out_of_sample.parquet", pd.DataFrame({"lead_id": ["a"], "margin": [0.5]}))
     if skip != "members":
         folder = stage.new_folder("train/members")
         files.write_json(folder / "margin.json", {})
@@ -31,7 +32,7 @@ def fill(stage: Stage, skip: str = "") -> None:
 def test_outputs_appear_with_their_manifest(stage, tmp_path):
     stage("train").execute(fill)
     manifest = json.loads((tmp_path / "data/train/manifest.json").read_text())
-    assert set(manifest) == {"members", "summary.json"}
+    assert set(manifest) == {"members", "out_of_sample.parquet", "summary.json"}
     assert manifest["summary.json"] == files.sha256(tmp_path / "data/train/summary.json")
     assert not (tmp_path / "data/train/.new").exists()
     assert stage("calibrate").json("train/summary.json") == {"rows": 1}

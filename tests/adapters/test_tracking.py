@@ -165,7 +165,7 @@ def test_a_candidate_has_one_run_that_holds_everything(store, log_new, workspace
     (run,) = runs(store, "tags.kind = 'candidate'")
     assert run.info.status == "FINISHED"
     assert run.info.run_id == registration.run_id
-    assert run.data.params["tune.trials.xgboost"] == "10"
+    assert run.data.params["tune.trials.xgboost"] == "7"
     assert run.data.params["run.contract"] == "demo"
     assert run.data.metrics["log_loss"] == 0.4
     assert run.data.metrics["intervals/log_loss_low"] == 0.38
