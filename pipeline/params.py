@@ -221,6 +221,7 @@ class ScorecardSettings(Section):
 class XGBoostSettings(Section):
     """Settings of one XGBoost trial, under XGBoost's own names.
 
+    `num_parallel_tree`: each round adds the mean of so many trees, each grown on rows and columns of its own.
     `start`: what the trees correct: nothing, or a member of a logistic family, as shrunken as the last of its first
     trials. `categories`: they enter as they are (`native`), or as the conversion rate of their level among other leads
     (`target`), drawn to the plain rate by `target_prior` rows.
@@ -231,6 +232,8 @@ class XGBoostSettings(Section):
     min_child_weight: Number
     subsample: Annotated[float, Field(gt=0, le=1)]
     colsample_bytree: Annotated[float, Field(gt=0, le=1)]
+    colsample_bynode: Annotated[float, Field(gt=0, le=1)]
+    num_parallel_tree: Annotated[int, Field(ge=1, le=20)]
     reg_lambda: Number
     start: Literal["nothing", "scorecard", "logistic"]
     categories: Literal["native", "target"]
@@ -265,6 +268,8 @@ class XGBoostSpace(Section):
     min_child_weight: Range
     subsample: Range
     colsample_bytree: Range
+    colsample_bynode: Range
+    num_parallel_tree: Annotated[list[Annotated[int, Field(ge=1, le=20)]], Field(min_length=1)]
     reg_lambda: Range
     max_rounds: Positive
     early_stopping_rounds: Positive
@@ -324,13 +329,11 @@ class Tune(Section):
 class Train(Section):
     """How the settings found become members of the margin, and when there is nothing to learn.
 
-    `bags`: fits of each tree member under other seeds. `min_signal`: how many standard errors the ranking out of sample
-    must lie above chance, or else `max_chance`: how often, in `deals` deals, chance may bring columns and outcome
-    together as they are.
+    `min_signal`: how many standard errors the ranking out of sample must lie above chance, or else `max_chance`: how
+    often, in `deals` deals, chance may bring columns and outcome together as they are.
     """
 
     base_rows: Positive
-    bags: Annotated[int, Field(ge=1, le=20)]
     min_signal: Annotated[float, Field(ge=0)]
     max_chance: Annotated[float, Field(gt=0, lt=1)]
     deals: Annotated[int, Field(ge=99)]
@@ -343,8 +346,8 @@ class Calibrate(Section):
     """Choice of calibrator and level, reliability bins, the interval, and where tiers begin."""
 
     calibrators: Annotated[list[CalibratorKind], Field(min_length=1)]
-    level_shares: list[Annotated[float, Field(gt=0, lt=1)]]
-    level_gain: Annotated[float, Field(ge=0)]
+    level_blocks: Annotated[int, Field(ge=5)]
+    level_evidence: Annotated[float, Field(ge=0)]
     steps: Annotated[int, Field(ge=2, le=50)]
     max_shift: Number
     min_conversions: Positive

@@ -115,8 +115,8 @@ _CATALOGUE = [
         (
             "calibrators.csv",
             "candidate",
-            "calibrator level_share",
-            "log-loss one step ahead of each calibrator and level",
+            "calibrator level",
+            "log-loss one step ahead of each calibrator, with and without a moving level",
         ),
         (
             "reliability.csv",

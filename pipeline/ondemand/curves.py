@@ -69,7 +69,6 @@ def curves(
             chosen,
             params.train,
             params.run,
-            bags=1,
             directions=directions(spec),
         ).values(test[names])
         truth = test["label"].to_numpy(dtype="float64")

@@ -28,7 +28,7 @@ from pipeline.scorer.features import feature_list
 from pipeline.scoring import calibrators, recipe, search
 
 #: Of the seconds that are given, the part that goes to the search; the rest fits the members on all rows.
-SEARCH_PART = 0.6
+SEARCH_PART = 0.75
 #: Trials of a search that ends by the clock, as a multiple of the usual counts.
 MANY = 8
 

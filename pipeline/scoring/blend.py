@@ -9,7 +9,7 @@ from scipy import optimize
 
 from pipeline.params import Blend
 from pipeline.scorer.calibration import sigmoid
-from pipeline.scoring.fit import best_intercept, ranking_loss
+from pipeline.scoring.fit import best_intercept, ranking_loss, row_losses
 
 Folds = Sequence[np.ndarray]
 
@@ -90,11 +90,8 @@ def by_family(labels: Folds, stacks: Sequence[Folds], families: Sequence[str], p
 
 def _row_losses(labels: Folds, margins: Folds) -> np.ndarray:
     """Loss of every judged row after the best intercept of its fold."""
-    parts = []
-    for label, margin in zip(labels, margins, strict=True):
-        shifted = margin + best_intercept(label, margin)
-        parts.append(np.logaddexp(0.0, shifted) - label * shifted)
-    return np.concatenate(parts)
+    folds = zip(labels, margins, strict=True)
+    return np.concatenate([row_losses(label, margin + best_intercept(label, margin)) for label, margin in folds])
 
 
 def resampled(labels: Folds, stacks: Sequence[Folds], samples: int, seed: int) -> np.ndarray:
@@ -122,7 +119,7 @@ def _lightest(labels: Folds, columns: Folds, counts: Folds) -> np.ndarray:
         for f, (label, column, count) in enumerate(zip(labels, columns, counts, strict=True)):
             margin = column @ weights + x[n + f]
             scale = len(labels) * max(count.sum(), 1.0)
-            value += float(count @ (np.logaddexp(0.0, margin) - label * margin)) / scale
+            value += float(count @ row_losses(label, margin)) / scale
             residual = count * (sigmoid(margin) - label) / scale
             slope += column.T @ residual
             shifts[f] = residual.sum()

@@ -11,8 +11,12 @@ from scipy import optimize, stats
 
 from pipeline.params import Calibrate, CalibratorKind
 from pipeline.scorer.calibration import Calibration, Interval, sigmoid, tenths
-from pipeline.scoring.fit import best_intercept
+from pipeline.scoring.fit import best_intercept, row_losses
 from pipeline.scoring.folds import known_before
+from pipeline.scoring.local_level import walk
+
+#: Blocks of rows that a walk of the level is looked for in, at least.
+MIN_BLOCKS = 5
 
 
 def fit(kind: CalibratorKind, label: np.ndarray, margin: np.ndarray) -> Calibration:
@@ -53,7 +57,7 @@ def _newton(design: np.ndarray, label: np.ndarray, start: np.ndarray) -> np.ndar
 
 def level_of(label: np.ndarray, margin: np.ndarray, calibration: Calibration) -> float:
     """The shift of the margin after which predicted and observed conversions of these rows agree."""
-    target = float(label.mean())
+    target = float(np.clip(label.mean(), 0.5 / len(label), 1 - 0.5 / len(label)))
 
     def apart(shift: float) -> float:
         return float(calibration.probability(margin + shift).mean()) - target
@@ -63,17 +67,18 @@ def level_of(label: np.ndarray, margin: np.ndarray, calibration: Calibration) ->
 
 @dataclass(frozen=True)
 class Choice:
-    """A calibrator, and the level measured on the newest `share` of the rows (None: no level of its own).
+    """A calibrator, and the current level where it has moved.
 
-    `rows`, `since`, `until`: how many rows the level was measured on, and the as-of dates of the oldest and newest.
+    `level`, `error`: in log-odds, and its standard error; both 0 where it has not. `rows`, `since`, `until`: on how
+    many rows nine tenths of it rest, and the as-of dates of the oldest and newest of them.
     """
 
     calibration: Calibration
-    level: float
-    share: float | None
-    rows: int
-    since: pd.Timestamp | None
-    until: pd.Timestamp | None
+    level: float = 0.0
+    error: float = 0.0
+    rows: int = 0
+    since: pd.Timestamp | None = None
+    until: pd.Timestamp | None = None
 
     def probability(self, margin: np.ndarray) -> np.ndarray:
         return self.calibration.probability(np.asarray(margin) + self.level)
@@ -96,7 +101,7 @@ def described(choice: Choice, params: Calibrate) -> dict[str, Any]:
     """The current level as plain data: its log-odds, what it was measured on, and whether it is far from zero."""
     return {
         "log_odds": choice.level,
-        "share": choice.share,
+        "standard_error": choice.error,
         "rows": choice.rows,
         "measured_from": None if choice.since is None else choice.since.isoformat(),
         "measured_until": None if choice.until is None else choice.until.isoformat(),
@@ -115,90 +120,102 @@ def moved(choice: Choice, params: Calibrate) -> str:
     )
 
 
-def _newest(rows: pd.DataFrame, number: int) -> pd.DataFrame:
-    """The rows of the newest places, `number` of them or a few more: a lead's rows stay together."""
-    if number >= len(rows):
-        return rows
-    places = np.sort(rows["position"].to_numpy())
-    return rows[rows["position"] >= places[-number]]
+def _blocks(rows: pd.DataFrame, params: Calibrate) -> list[pd.DataFrame]:
+    """Rows in order of time, cut where equally many of the rarer outcome have been seen, at least
+    `params.min_conversions` each and `params.level_blocks` times at most; a lead's rows stay together."""
+    rows = rows.sort_values(["position", "as_of"], kind="stable", ignore_index=True)
+    label = rows["label"].to_numpy()
+    rare = label if label.mean() <= 0.5 else 1 - label
+    number = min(params.level_blocks, int(rare.sum()) // params.min_conversions)
+    _, lead = np.unique(rows["position"].to_numpy(), return_inverse=True)
+    seen = np.cumsum(np.bincount(lead, weights=rare))
+    block = np.minimum(np.ceil(seen / seen[-1] * number).astype("int64") - 1, number - 1)[lead] if number else lead
+    return [part for _, part in rows.groupby(np.maximum(block, 0))] if number else []
 
 
-def _learn(
-    rows: pd.DataFrame, kind: CalibratorKind, share: float | None, of: int, min_conversions: int
-) -> Choice | None:
-    """A candidate fitted on rows out of sample; None where the newest rows hold too few conversions to tell a level."""
+def _learn(rows: pd.DataFrame, kind: CalibratorKind, params: Calibrate, *, moving: bool) -> Choice:
+    """A candidate fitted on rows out of sample; `moving`: with a level of its own where there is evidence that it has
+    moved."""
+    calibration = fit(kind, rows["label"].to_numpy(dtype="float64"), rows["margin"].to_numpy())
+    parts = _blocks(rows, params) if moving else []
+    if len(parts) < MIN_BLOCKS:
+        return Choice(calibration)
+    found = np.array([_distance(part, calibration) for part in parts])
+    middle = np.array([part["position"].mean() for part in parts])
+    walked = walk(found[:, 0], found[:, 1], np.maximum(np.diff(middle), 1e-9))
+    if walked.evidence < params.level_evidence:
+        return Choice(calibration)
+    newest = np.cumsum(walked.weight[::-1])
+    used = parts[-(int(np.searchsorted(newest, 0.9)) + 1) :]
+    return Choice(
+        calibration,
+        walked.level,
+        walked.error,
+        sum(map(len, used)),
+        min(part["as_of"].min() for part in used),
+        max(part["as_of"].max() for part in used),
+    )
+
+
+def _distance(rows: pd.DataFrame, calibration: Calibration) -> tuple[float, float]:
+    """The shift of the margin after which predicted and observed conversions agree, and its variance, robust to several
+    rows of one lead."""
     label, margin = rows["label"].to_numpy(dtype="float64"), rows["margin"].to_numpy()
-    calibration = fit(kind, label, margin)
-    if share is None:
-        return Choice(calibration, 0.0, None, 0, None, None)
-    newest = _newest(rows, round(share * of))
-    hits = newest["label"].sum()
-    if hits < min_conversions or len(newest) - hits < min_conversions:
-        return None
-    level = level_of(newest["label"].to_numpy(dtype="float64"), newest["margin"].to_numpy(), calibration)
-    return Choice(calibration, level, share, len(newest), newest["as_of"].min(), newest["as_of"].max())
+    shift = level_of(label, margin, calibration)
+    probability = calibration.probability(margin + shift)
+    spread = probability * (1 - probability)
+    rise = float(np.sum(spread * calibration.slope(margin + shift)))
+    by_lead = pd.Series(label - probability).groupby(rows["lead_id"].to_numpy()).sum().to_numpy()
+    return shift, max(float((by_lead**2).sum()), float(spread.sum())) / rise**2
 
 
-def choose(rows: pd.DataFrame, params: Calibrate, *, of: int, horizon_days: int, timed: bool) -> Contest:
-    """The calibrator and the level that do best one step ahead.
+def choose(rows: pd.DataFrame, params: Calibrate, *, horizon_days: int, timed: bool) -> Contest:
+    """The calibrator that does best one step ahead, and the level that the newest rows are at.
 
     The rows of the calibrate window are cut into steps. Each candidate is fitted anew before each step, on the rows out
-    of sample whose outcome was known by then, and judged on the step. The calibrator is the one with the least
-    log-loss. A level of its own must beat it by `params.level_gain` standard errors (of leads): a short memory costs
-    where nothing moves. With fewer conversions than `params.min_conversions` on either side nothing is chosen: then it
-    is `intercept`.
+    of sample whose outcome was known by then, and judged on the step. The calibrator with the least log-loss is kept.
+    The level is that of `local_level.walk`, whose likelihood is evidence one step ahead as well; it is zero unless the
+    walk explains the rows better than a level that stands still by `params.level_evidence`. With fewer conversions than
+    `params.min_conversions` on either side nothing is chosen: then it is `intercept`.
 
     Args:
         rows: snapshots with a margin out of sample: lead_id, as_of, label, split, position, margin.
-        of: how many snapshots the shares of `params.level_shares` are shares of.
         timed: the position is time; without it there is no level.
 
     Returns:
-        The winner fitted on all rows; the table has calibrator, level_share (NaN: none), log_loss (NaN where not
-        judged), chosen.
+        The winner fitted on all rows; the table has calibrator, level (still, moving), log_loss (NaN where not judged),
+        chosen.
     """
-    shares: list[float | None] = [None, *(params.level_shares if timed else [])]
-    candidates = [(kind, share) for share in shares for kind in params.calibrators]
-    judged, losses, log_odds = _judge(rows, candidates, params, of=of, horizon_days=horizon_days)
+    candidates = [(kind, moving) for moving in ([False, True] if timed else [False]) for kind in params.calibrators]
+    judged, losses, log_odds = _judge(rows, candidates, params, horizon_days=horizon_days)
     if judged.empty:
         kind: CalibratorKind = "intercept" if "intercept" in params.calibrators else params.calibrators[0]
-        best = candidates.index((kind, None))
+        best = candidates.index((kind, False))
         mean = np.full(len(candidates), np.nan)
     else:
         mean = losses.mean(axis=0)
-        plain = len(params.calibrators)
-        best = int(np.nanargmin(mean[:plain]))
-        rest = np.where(np.isnan(mean), np.inf, mean)
-        rival = int(np.argmin(rest))
-        if rival >= plain:
-            gain = pd.Series(losses[:, best] - losses[:, rival]).groupby(judged["lead_id"].to_numpy()).sum()
-            if gain.sum() > params.level_gain * np.sqrt((gain**2).sum()):
-                best = rival
-    choice = _learn(rows, *candidates[best], of, params.min_conversions if len(judged) else 0)
-    if choice is None:  # the newest rows no longer hold enough conversions
-        choice = _learn(rows, candidates[best][0], None, of, 0)
-    assert choice is not None
+        best = int(np.argmin(np.where([moving == timed for _, moving in candidates], mean, np.inf)))
+    kind, moving = candidates[best]
     table = pd.DataFrame(
         {
             "calibrator": [kind for kind, _ in candidates],
-            "level_share": [np.nan if share is None else share for _, share in candidates],
+            "level": ["moving" if moving else "still" for _, moving in candidates],
             "log_loss": mean,
             "chosen": [k == best for k in range(len(candidates))],
         }
     )
+    choice = _learn(rows, kind, params, moving=moving)
     return Contest(choice, table, judged.assign(log_odds=log_odds[:, best] if len(judged) else []))
 
 
 def _judge(
     rows: pd.DataFrame,
-    candidates: list[tuple[CalibratorKind, float | None]],
+    candidates: list[tuple[CalibratorKind, bool]],
     params: Calibrate,
     *,
-    of: int,
     horizon_days: int,
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Rows judged one step ahead, with `step`; loss and log-odds of every candidate on them, NaN where it could not be
-    fitted at some step."""
+    """Rows judged one step ahead, with `step`; loss and log-odds of every candidate on them."""
     rows = rows.sort_values(["position", "as_of"], kind="stable", ignore_index=True)
     later = (rows["split"] == "calibrate").to_numpy()
     position = rows["position"].to_numpy()
@@ -212,15 +229,13 @@ def _judge(
             continue
         asked = rows[mine]
         label = asked["label"].to_numpy(dtype="float64")
-        own = np.full((len(asked), len(candidates)), np.nan)
-        for c, (kind, share) in enumerate(candidates):
-            fitted = _learn(early, kind, share, of, params.min_conversions)
-            if fitted is not None:
-                own[:, c] = fitted.calibration.log_odds(asked["margin"].to_numpy() + fitted.level)
+        own = np.empty((len(asked), len(candidates)))
+        for c, (kind, moving) in enumerate(candidates):
+            fitted = _learn(early, kind, params, moving=moving)
+            own[:, c] = fitted.calibration.log_odds(asked["margin"].to_numpy() + fitted.level)
         parts.append(asked.assign(step=k))
         odds.append(own)
-        with np.errstate(invalid="ignore"):  # NaN where a candidate could not be fitted
-            losses.append(np.logaddexp(0.0, own) - label[:, None] * own)
+        losses.append(row_losses(label[:, None], own))
     if not parts or sum(part["label"].sum() for part in parts) < params.min_conversions:
         return rows.iloc[:0].assign(step=0), np.empty((0, len(candidates))), np.empty((0, len(candidates)))
     return pd.concat(parts, ignore_index=True), np.concatenate(losses), np.concatenate(odds)
@@ -232,7 +247,7 @@ def interval(rows: pd.DataFrame, contest: Contest, params: Calibrate) -> Interva
     Three errors add up as variances, in log-odds, each estimated from rows out of sample and of leads (a lead seen four
     times is one piece of evidence):
 
-    - of the fit: the covariance of a line through the log-odds, and that of the level where it is measured on few rows;
+    - of the fit: the covariance of a line through the log-odds, and the error of the level where it has one of its own;
     - of the shape: what bins of equal count lie off the calibrated rate beyond what chance explains;
     - of the time: what whole steps lay off, one step ahead, beyond what chance explains.
 
@@ -247,10 +262,8 @@ def interval(rows: pd.DataFrame, contest: Contest, params: Calibrate) -> Interva
     knots = np.unique(np.quantile(margin, np.linspace(0.0, 1.0, 2 * params.bins + 1)))
     line = np.column_stack([np.ones(len(knots)), choice.calibration.log_odds(knots)])
     variance = np.einsum("ij,jk,ik->i", line, covariance, line)
-    if choice.share is not None:
-        newest = _newest(rows, choice.rows)
-        odds = choice.calibration.log_odds(newest["margin"].to_numpy() + choice.level)
-        variance = variance + _off(odds, newest["label"].to_numpy(dtype="float64"), newest["lead_id"].to_numpy())[1]
+    slope = choice.calibration.slope(knots)
+    variance = variance + (slope * choice.error) ** 2
     order = np.argsort(z, kind="stable")
     variance = variance + _excess(
         [(z[part], label[part], lead[part]) for part in np.array_split(order, 2 * params.bins)]

@@ -73,10 +73,14 @@ def log_odds(label: np.ndarray) -> float:
     return float(np.log(label.mean() / (1 - label.mean())))
 
 
+def row_losses(label: np.ndarray, margin: np.ndarray) -> np.ndarray:
+    """Log-loss of every row; `margin`: log-odds."""
+    return np.asarray(np.logaddexp(0.0, margin) - label * margin)
+
+
 def ranking_loss(label: np.ndarray, margin: np.ndarray) -> float:
     """Log-loss after the best intercept: what a margin is worth once its level is right. Needs both outcomes."""
-    shifted = margin + best_intercept(label, margin)
-    return float(np.mean(np.logaddexp(0.0, shifted) - label * shifted))
+    return float(row_losses(label, margin + best_intercept(label, margin)).mean())
 
 
 @dataclass(frozen=True)
@@ -301,7 +305,7 @@ def _ridge(
         margin = x[0] + design @ x[1:]
         residual = weight * (sigmoid(margin) - label)
         away = x[1:] - towards
-        value = float(weight @ (np.logaddexp(0.0, margin) - label * margin) + 0.5 * penalty @ away**2)
+        value = float(weight @ row_losses(label, margin) + 0.5 * penalty @ away**2)
         return value, np.concatenate([[residual.sum()], transposed @ residual + penalty * away])
 
     found = optimize.minimize(
@@ -341,21 +345,23 @@ def _target_values(rows: Rows, prior: float, weight: np.ndarray | None) -> dict[
     return values
 
 
-def _ordered_target_values(rows: Rows, prior: float, seed: int) -> np.ndarray:
+def _ordered_target_values(rows: Rows, prior: float, weight: np.ndarray | None, seed: int) -> np.ndarray:
     """The matrix with every category as the conversion rate of its level among the leads that come before in a random
     order of leads, so that no row sees its own label (Prokhorenkova et al. 2018)."""
     result = rows.matrix.copy()
     rng = np.random.default_rng(np.random.SeedSequence([seed, *b"target"]))
     leads, lead = np.unique(rows.place, return_inverse=True)
     order = rng.permutation(len(leads))[lead]
-    plain = rows.label.mean()
+    weight = np.ones(len(rows.label)) if weight is None else weight
+    plain = np.average(rows.label, weights=weight)
     for name in rows.encoder.levels:
         k = rows.encoder.names.index(name)
         known = np.flatnonzero(~np.isnan(rows.matrix[:, k]))
         code = rows.matrix[known, k].astype("int64")
         sort = np.lexsort((order[known], code))
-        label, level, own = rows.label[known][sort], code[sort], order[known][sort]
-        hits, seen = np.cumsum(label) - label, np.arange(len(label), dtype="float64")
+        level, own, counted = code[sort], order[known][sort], weight[known][sort]
+        converted = rows.label[known][sort] * counted
+        hits, seen = np.cumsum(converted) - converted, np.cumsum(counted) - counted
         new_level = np.append(True, level[1:] != level[:-1])[: len(level)]
         new_lead = new_level | np.append(True, own[1:] != own[:-1])[: len(level)]
         # Counts before the first row of the same lead, less those of earlier levels.
@@ -384,7 +390,7 @@ class _Trees:
         matrix, values = rows.matrix, None
         if settings.categories == "target" and rows.encoder.levels:
             values = _target_values(rows, settings.target_prior, weight)
-            matrix = _ordered_target_values(rows, settings.target_prior, seed)
+            matrix = _ordered_target_values(rows, settings.target_prior, weight, seed)
         data = xgb.QuantileDMatrix(
             matrix,
             label=rows.label,

@@ -8,36 +8,32 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from pipeline.params import Run, Train, XGBoostSettings
+from pipeline.params import Run, Train
 from pipeline.scorer.margin import Encoder, Margin, Member
 from pipeline.scoring.fit import Rows, Start, fit_member, log_odds, settings_of
 from pipeline.scoring.folds import known_before
 
 
-def each(rows: Rows, chosen: Sequence[dict[str, Any]], bags: int, run: Run) -> tuple[list[Member], list[float]]:
-    """Fit every chosen setting, trees once per bag with a seed of its own; members and their weights."""
+def each(rows: Rows, chosen: Sequence[dict[str, Any]], run: Run) -> list[Member]:
+    """Fit every chosen setting, under a seed of its own."""
     fitted: list[Member] = []
-    weights: list[float] = []
-    for entry in chosen:
+    for k, entry in enumerate(chosen):
         settings = settings_of(entry["family"], entry["settings"])
         start = None
         if entry["start"] is not None:
             start = Start(cast(Any, settings_of(entry["settings"]["start"], entry["start"])), entry["clip"])
-        copies = bags if isinstance(settings, XGBoostSettings) else 1
-        for bag in range(copies):
-            fitted.append(
-                fit_member(
-                    rows,
-                    settings,
-                    clip=entry["clip"],
-                    rounds=entry["rounds"],
-                    seed=int(np.random.SeedSequence([run.seed, bag]).generate_state(1)[0]),
-                    threads=run.threads,
-                    start=start,
-                )
+        fitted.append(
+            fit_member(
+                rows,
+                settings,
+                clip=entry["clip"],
+                rounds=entry["rounds"],
+                seed=int(np.random.SeedSequence([run.seed, k]).generate_state(1)[0]),
+                threads=run.threads,
+                start=start,
             )
-            weights.append(entry["weight"] / copies)
-    return fitted, weights
+        )
+    return fitted
 
 
 def fit(
@@ -48,7 +44,6 @@ def fit(
     params: Train,
     run: Run,
     *,
-    bags: int | None = None,
     directions: np.ndarray | None = None,
 ) -> Margin:
     """Fit every chosen setting and centre the blend.
@@ -57,13 +52,12 @@ def fit(
         features: snapshots to learn from, shape (n_rows, n_features); `label`: 0 or 1, shape (n_rows,); `place`: where
             each row's lead stands on the axis of the split, shape (n_rows,).
         chosen: family, settings, rounds and weight of each member, as `tune` wrote them.
-        bags: fits of each tree member; those of `params` where None.
         directions: per feature, see `fit.Rows`.
     """
     rows = Rows.encode(features, label, place, directions)
-    fitted, weights = each(rows, chosen, params.bags if bags is None else bags, run)
+    fitted = each(rows, chosen, run)
     step = max(1, -(-len(features) // params.base_rows))
-    return Margin.centred(rows.encoder, fitted, weights, features.iloc[::step])
+    return Margin.centred(rows.encoder, fitted, [entry["weight"] for entry in chosen], features.iloc[::step])
 
 
 def out_of_sample(
@@ -98,7 +92,7 @@ def out_of_sample(
         return rows
     label, place = snapshots["label"].to_numpy(dtype="float64"), snapshots["position"].to_numpy()
     learn = known_before(snapshots, later, horizon_days)
-    fitted = fit(features[learn], label[learn], place[learn], chosen, params, run, bags=1, directions=directions)
+    fitted = fit(features[learn], label[learn], place[learn], chosen, params, run, directions=directions)
     margin = fitted.values(features[later]) + log_odds(label) - log_odds(label[learn])
     forward = snapshots.loc[later, known].assign(group=-1, margin=margin)
     return pd.concat([rows[rows["split"] != "calibrate"], forward], ignore_index=True)

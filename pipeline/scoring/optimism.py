@@ -56,7 +56,7 @@ def refit(
     if any(one["label"].min() == one["label"].max() for one in (learn, test)):
         return test.iloc[:0][["lead_id", "label"]].assign(probability=pd.Series(dtype="float64"))
     place = learn["position"].to_numpy()
-    margin = members.fit(learn[names], label, place, chosen, params, run, bags=1, directions=directions)
+    margin = members.fit(learn[names], label, place, chosen, params, run, directions=directions)
     return test[["lead_id", "label"]].assign(probability=sigmoid(margin.values(test[names])))
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.params import Family, Params
 from pipeline.scorer.calibration import Interval
 from pipeline.scorer.margin import Margin
-from pipeline.scoring import calibrators, folds, members, search, signal
+from pipeline.scoring import calibrators, members, search, signal
 from pipeline.scoring.calibrators import Contest
 from pipeline.scoring.search import Trial
 from pipeline.scoring.signal import Signal
@@ -62,18 +62,9 @@ def learn(
     """
     tune, run = params.tune, params.run
     label, place = snapshots["label"].to_numpy(dtype="float64"), snapshots["position"].to_numpy()
-    some = folds.thinned(snapshots, tune.max_rows)
-    looked, at = snapshots[some].reset_index(drop=True), features[some].reset_index(drop=True)
-    cut = folds.draw(
-        looked,
-        number=tune.folds,
-        first_share=tune.first_fold_share,
-        horizon_days=horizon_days,
-        random=not timed,
-        seed=run.seed,
+    judge, plan = search.set_up(
+        snapshots, features, tune, run, timed=timed, horizon_days=horizon_days, directions=directions
     )
-    judge = search.Judge(looked, at, cut, tune, run.seed, run.threads, timed, directions)
-    plan = search.Search.of(looked, at, tune, run.seed, timed=timed)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     trials = plan.run(judge, {family: optuna.create_study() for family in plan.planned()}, report, go_on)
     weights = judge.blend(trials)
@@ -94,6 +85,6 @@ def learn(
     else:
         margin = members.base_rate(features, label)
         judged["margin"] = margin.base
-    contest = calibrators.choose(judged, params.calibrate, of=len(snapshots), horizon_days=horizon_days, timed=timed)
+    contest = calibrators.choose(judged, params.calibrate, horizon_days=horizon_days, timed=timed)
     interval = calibrators.interval(judged, contest, params.calibrate)
     return Learned(margin, contest, interval, found, trials, weights, judged, plan.needed)

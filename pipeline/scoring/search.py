@@ -10,9 +10,9 @@ import numpy as np
 import optuna
 import pandas as pd
 
-from pipeline.params import Family, LogisticSettings, ScorecardSettings, Tune, XGBoostSettings
+from pipeline.params import Family, LogisticSettings, Run, ScorecardSettings, Tune, XGBoostSettings
 from pipeline.scorer.margin import XGBoostMember
-from pipeline.scoring import blend
+from pipeline.scoring import blend, folds
 from pipeline.scoring.fit import (
     Rows,
     Settings,
@@ -32,7 +32,7 @@ State = optuna.trial.TrialState
 @dataclass(frozen=True)
 class Trial:
     """One tried setting. `losses`: log-loss after the best intercept per fold, up to the one after which it was pruned;
-    `rounds`: trees, the same for every fold (0 for the logistic families)."""
+    `rounds`: of trees, the same for every fold (0 for the logistic families)."""
 
     family: Family
     number: int
@@ -55,7 +55,7 @@ class Trial:
         """Microseconds that exact reasons take per row and core, roughly."""
         if not isinstance(self.settings, XGBoostSettings):
             return 1.0
-        return self.rounds * TREE_COST_US[self.settings.max_depth]
+        return self.rounds * self.settings.num_parallel_tree * TREE_COST_US[self.settings.max_depth]
 
 
 #: What exact contributions of one tree cost per row, by its depth, in microseconds; measured by
@@ -63,8 +63,8 @@ class Trial:
 TREE_COST_US = {1: 0.03, 2: 0.04, 3: 0.04, 4: 0.1, 5: 0.18, 6: 0.3}
 
 
-#: Whether a trial goes on: its family, and its losses on the folds so far.
-GoesOn = Callable[[Family, list[float]], bool]
+#: Whether a trial goes on, by its losses on the folds so far.
+GoesOn = Callable[[list[float]], bool]
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Judge:
             self._encoded.append((rows, rows.encoder.matrix(self.features.iloc[fold.judge])))
         self.labels = [label[fold.judge] for fold in self.folds]
 
-    def judge(self, family: Family, number: int, settings: Settings, goes_on: GoesOn = lambda *_: True) -> Trial:
+    def judge(self, family: Family, number: int, settings: Settings, goes_on: GoesOn = lambda _: True) -> Trial:
         """Fit and judge fold by fold, as long as `goes_on` says so."""
         losses: list[float] = []
         margins: list[np.ndarray] = []
@@ -113,7 +113,7 @@ class Judge:
                 )
                 margins.append(member.margin(later))
                 losses.append(ranking_loss(label, margins[-1]))
-            if len(losses) < len(self.folds) and not goes_on(family, losses):
+            if len(losses) < len(self.folds) and not goes_on(losses):
                 return Trial(family, number, settings, losses, 0, pruned=True)
         rounds = 0
         if trees:
@@ -213,6 +213,8 @@ def suggest(trial: optuna.Trial, family: Family, params: Tune, *, timed: bool, c
         min_child_weight=trial.suggest_float("min_child_weight", *tree.min_child_weight, log=True),
         subsample=trial.suggest_float("subsample", *tree.subsample),
         colsample_bytree=trial.suggest_float("colsample_bytree", *tree.colsample_bytree),
+        colsample_bynode=trial.suggest_float("colsample_bynode", *tree.colsample_bynode),
+        num_parallel_tree=int(trial.suggest_categorical("num_parallel_tree", list(tree.num_parallel_tree))),
         reg_lambda=trial.suggest_float("reg_lambda", *tree.reg_lambda, log=True),
         start=trial.suggest_categorical("start", ["nothing", "scorecard", "logistic"]),
         categories=trial.suggest_categorical("categories", ["native", "target"]) if categories else "native",
@@ -277,7 +279,6 @@ class Search:
         for study in studies.values():
             for left in study.get_trials(deepcopy=False, states=(State.RUNNING,)):
                 study.tell(left.number, state=State.FAIL)
-            study.sampler = optuna.samplers.RandomSampler(seed=0)
         finished = {family: _finished(study) for family, study in studies.items()}
         for family in schedule(self.planned()):
             number = len(done[family])
@@ -331,7 +332,7 @@ class Search:
         asked = study.ask()
         drawn = suggest(asked, family, self.params, timed=self.timed, categories=self.categories)
         settings = first[number] if number < len(first) else drawn
-        trial = judge.judge(family, number, settings, lambda _, losses: self._promising(losses, earlier))
+        trial = judge.judge(family, number, settings, lambda losses: self._promising(losses, earlier))
         asked.set_user_attr("settings", settings.model_dump())
         asked.set_user_attr("losses", trial.losses)
         asked.set_user_attr("rounds", trial.rounds)
@@ -349,6 +350,40 @@ class Search:
             (float(np.mean(trial.losses[: len(losses)])) for trial in earlier if not trial.pruned), default=np.inf
         )
         return bool(np.mean(losses) <= best * (1 + self.params.prune_worse))
+
+
+def set_up(
+    snapshots: pd.DataFrame,
+    features: pd.DataFrame,
+    params: Tune,
+    run: Run,
+    *,
+    timed: bool,
+    horizon_days: int,
+    directions: np.ndarray | None = None,
+) -> tuple[Judge, Search]:
+    """The judge and the search over some history: all of it, or every n-th lead where it has more than `max_rows`.
+
+    Args:
+        snapshots: all that lies before the test window: lead_id, as_of, label, position; sorted by (lead_id, as_of).
+            `features`: the same rows.
+        timed, directions: see `Judge`, `fit.Rows`. `horizon_days`: see `folds.draw`.
+
+    Raises:
+        NotEnoughData: a fold lacks one of the outcomes.
+    """
+    some = folds.thinned(snapshots, params.max_rows)
+    snapshots, features = snapshots[some].reset_index(drop=True), features[some].reset_index(drop=True)
+    cut = folds.draw(
+        snapshots,
+        number=params.folds,
+        first_share=params.first_fold_share,
+        horizon_days=horizon_days,
+        random=not timed,
+        seed=run.seed,
+    )
+    judge = Judge(snapshots, features, cut, params, run.seed, run.threads, timed, directions)
+    return judge, Search.of(snapshots, features, params, run.seed, timed=timed)
 
 
 def schedule(planned: Mapping[Family, int]) -> Iterator[Family]:

@@ -15,12 +15,11 @@ def run(stage: Stage) -> None:
     members = stage.path("train/members")
     margin = Margin.restore(files.read_json(members / "margin.json"), members)
     rows = stage.table("train/out_of_sample.parquet")
-    learned = stage.json("train/summary.json")["rows"]
 
     # Call
     if not margin.members:  # no signal: the base rate is all there is to calibrate
         rows["margin"] = margin.base
-    contest = calibrators.choose(rows, params, of=learned, horizon_days=spec["horizon_days"], timed=spec["timed"])
+    contest = calibrators.choose(rows, params, horizon_days=spec["horizon_days"], timed=spec["timed"])
     choice = contest.choice
     interval = calibrators.interval(rows, contest, params)
     newest = rows[rows["split"] == "calibrate"]

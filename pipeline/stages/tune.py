@@ -9,29 +9,28 @@ from pipeline.scoring import folds, search
 
 
 def run(stage: Stage) -> None:
-    params, seed = stage.params.tune, stage.params.run.seed
+    params = stage.params.tune
     # Load
     spec = stage.json("featurize/features.json")
     snapshots = stage.table("featurize/snapshots.parquet")
     snapshots = snapshots[snapshots["split"] != "test"]
-    snapshots = snapshots[folds.thinned(snapshots, params.max_rows)].reset_index(drop=True)
     features = snapshots[[feature["name"] for feature in feature_list(spec)]]
     inputs = studies.inputs_hash(
-        [stage.path(f"featurize/{name}") for name in ("snapshots.parquet", "features.json")], params, seed
+        [stage.path(f"featurize/{name}") for name in ("snapshots.parquet", "features.json")],
+        params,
+        stage.params.run.seed,
     )
 
     # Call
-    cut = folds.draw(
+    judge, plan = search.set_up(
         snapshots,
-        number=params.folds,
-        first_share=params.first_fold_share,
+        features,
+        params,
+        stage.params.run,
+        timed=spec["timed"],
         horizon_days=spec["horizon_days"],
-        random=not spec["timed"],
-        seed=seed,
+        directions=directions(spec),
     )
-    threads, timed = stage.params.run.threads, spec["timed"]
-    judge = search.Judge(snapshots, features, cut, params, seed, threads, timed, directions(spec))
-    plan = search.Search.of(snapshots, features, params, seed, timed=timed)
     log = studies.trial_log(stage.workspace, spec["contract"], inputs, params)
     clock = studies.Clock.after(params.seconds)
     progress = studies.Progress(stage.log, sum(plan.planned().values()), clock, log)
@@ -58,7 +57,7 @@ def run(stage: Stage) -> None:
     # Save
     stage.save_csv("tune/trials.csv", search.trial_table(trials, weights))
     stage.save_csv("tune/history.csv", search.history(trials))
-    stage.save_csv("tune/folds.csv", folds.table(cut, snapshots))
+    stage.save_csv("tune/folds.csv", folds.table(judge.folds, judge.snapshots))
     stage.save_table("tune/judged.parquet", judge.judged(trials, weights))
     stage.save_json("tune/best.json", best)
     if not params.repeatable:
@@ -66,8 +65,8 @@ def run(stage: Stage) -> None:
     if plan.needed:
         stage.log.warning(f"FEW CONVERSIONS: a shrunken search; about {plan.needed:,} more are needed for a full one")
     stage.log.info(
-        f"{len(trials)} trials on {len(snapshots):,} snapshots, {sum(trial.pruned for trial in trials)} ended early; "
-        f"blend of {(weights > 0).sum()}"
+        f"{len(trials)} trials on {len(judge.snapshots):,} snapshots, {sum(trial.pruned for trial in trials)} ended "
+        f"early; blend of {(weights > 0).sum()}"
     )
 
 

@@ -6,24 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.params import LogisticSettings, ScorecardSettings, XGBoostSettings
+from pipeline.params import LogisticSettings, ScorecardSettings
 from pipeline.scorer.margin import Encoder, Margin, XGBoostMember
 from pipeline.scoring.fit import Rows, Start, fit_logistic, fit_scorecard, fit_xgboost
+from tests import trees
 
 PLAIN = LogisticSettings(bins=4, c=0.1, half_life=0.0)
 CARD = ScorecardSettings(bins=6, prior_rows=5.0, c=0.1, towards=0.8, folds=5, half_life=0.0)
-TREES = XGBoostSettings(
-    max_depth=3,
-    learning_rate=0.2,
-    min_child_weight=1.0,
-    subsample=0.8,
-    colsample_bytree=0.8,
-    reg_lambda=1.0,
-    start="nothing",
-    categories="native",
-    target_prior=20.0,
-    half_life=0.0,
-)
+TREES = trees.TREES.model_copy(update={"subsample": 0.8, "colsample_bytree": 0.8})
 WEIGHTS = [0.2, 0.1, 0.3, 0.4]
 
 

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 
 from pipeline.adapters import model_folder
-from pipeline.params import LogisticSettings, ScorecardSettings, XGBoostSettings
+from pipeline.params import LogisticSettings, ScorecardSettings
 from pipeline.scorer import Scorer, ScorerError
 from pipeline.scorer.calibration import Calibration, Interval
 from pipeline.scorer.margin import Encoder, Margin
 from pipeline.scorer.model import OUTPUT, as_time
 from pipeline.scoring.fit import Rows, Start, fit_logistic, fit_scorecard, fit_xgboost
+from tests.trees import TREES
 
 SPEC = {
     "format": 1,
@@ -102,18 +103,7 @@ def folder(tmp_path_factory):
         LogisticSettings(bins=3, c=0.1, half_life=0.0),
         ScorecardSettings(bins=4, prior_rows=5.0, c=0.1, towards=0.8, folds=3, half_life=0.0),
     )
-    trees = XGBoostSettings(
-        max_depth=3,
-        learning_rate=0.2,
-        min_child_weight=1.0,
-        subsample=1.0,
-        colsample_bytree=1.0,
-        reg_lambda=1.0,
-        start="scorecard",
-        categories="target",
-        target_prior=20.0,
-        half_life=0.0,
-    )
+    trees = TREES.model_copy(update={"start": "scorecard", "categories": "target"})
     members = [
         fit_logistic(rows, plain, clip=4.0),
         fit_scorecard(rows, card),

@@ -1,5 +1,6 @@
 """Calibrators recover a known law; a level only where it moves; intervals hold the law's rate; tiers their share."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +38,13 @@ def drawn(n: int = 12_000, law: Calibration = FLAT, seed: int = 11, jump: float 
 
 def choose(rows: pd.DataFrame, horizon_days: int = 0, timed: bool = True, **changed: object) -> Contest:
     params = PARAMS.model_copy(update=changed)
-    return calibrators.choose(rows, params, of=len(rows), horizon_days=horizon_days, timed=timed)
+    return calibrators.choose(rows, params, horizon_days=horizon_days, timed=timed)
 
 
 #: Fewer candidates, for tests that ask about many seeds.
-QUICK = {"calibrators": ["none", "intercept"], "level_shares": [0.05, 0.1, 0.25], "steps": 6}
+QUICK = {"calibrators": ["none", "intercept"], "steps": 6}
+#: A level that moves is never found.
+STILL = {"level_evidence": np.inf}
 
 
 def around(rows: pd.DataFrame, contest: Contest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -112,62 +115,75 @@ def test_the_level_makes_predicted_and_observed_agree(calibration):
 
 @pytest.mark.parametrize(("law", "kinds"), [(FLAT, {"sigmoid", "beta"}), (BENT, {"beta"})])
 def test_the_kind_of_the_law_wins_one_step_ahead(law, kinds):
-    contest = choose(drawn(40_000, law), level_shares=[])
+    contest = choose(drawn(40_000, law), **STILL)
     assert contest.choice.calibration.kind in kinds
-    table = contest.table.set_index("calibrator")
+    table = contest.table[contest.table["level"] == "moving"].set_index("calibrator")
     assert table["log_loss"].idxmin() == table.index[table["chosen"]].item()
     assert table.loc["none", "log_loss"] > table["log_loss"].min() + 0.005
 
 
-def test_candidates_are_every_kind_with_every_share():
+def test_candidates_are_every_kind_with_and_without_a_moving_level():
     table = choose(drawn()).table
-    assert len(table) == len(PARAMS.calibrators) * (1 + len(PARAMS.level_shares))
-    assert not table.duplicated(["calibrator", "level_share"]).any()
+    assert len(table) == 2 * len(PARAMS.calibrators) and not table.duplicated(["calibrator", "level"]).any()
+    assert table["level"].unique().tolist() == ["still", "moving"]
     assert table["chosen"].sum() == 1
-    assert choose(drawn(), timed=False).table["level_share"].isna().all()
+    assert (choose(drawn(), timed=False).table["level"] == "still").all()
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_level_is_chosen_where_the_base_rate_jumps(seed):
+def test_a_level_is_found_where_the_base_rate_jumps(seed):
     """Conversions become 2.7 times as likely halfway through the calibrate window, and stay so."""
     rows = drawn(12_000, SAME, seed, jump=1.0, at=0.7)
     choice = choose(rows, **QUICK).choice
-    assert choice.share is not None
+    assert choice.level > 0 and choice.error > 0
     newest = rows["position"] >= 0.9 * len(rows)
     found = choice.probability(rows.loc[newest, "margin"].to_numpy())
     truth = sigmoid(rows.loc[newest, "margin"].to_numpy() + 1.0)
     assert abs(found.mean() - truth.mean()) < 0.05
     # Without a level the whole of what was learned from lies between the two worlds.
-    plain = choose(rows, **QUICK | {"level_shares": []}).choice.probability(rows.loc[newest, "margin"].to_numpy())
+    plain = choose(rows, **QUICK | STILL).choice.probability(rows.loc[newest, "margin"].to_numpy())
     assert abs(plain.mean() - truth.mean()) > abs(found.mean() - truth.mean())
 
 
-def test_no_level_is_chosen_where_nothing_moves():
-    """A rival must win by a standard error, and there are four shares: by chance it does now and then, not often."""
-    chosen = [choose(drawn(6_000, SAME, seed), **QUICK).choice.share is not None for seed in range(16)]
-    assert sum(chosen) <= 3
+def test_no_level_is_found_where_nothing_moves():
+    """The limit is passed by chance once in twenty times: twice or less in sixteen, with a chance of 96 %."""
+    found = [choose(drawn(6_000, SAME, seed), **QUICK).choice.level for seed in range(16)]
+    assert sum(level != 0 for level in found) <= 2
+    assert np.abs(found).max() < 0.2
 
 
-def test_the_level_is_that_of_the_newest_share_of_all_snapshots():
+def test_a_choice_says_what_its_level_rests_on():
     rows = drawn(12_000, SAME, jump=1.2, at=0.7)
-    contest = calibrators.choose(
-        rows, PARAMS.model_copy(update={"level_shares": [0.1]}), of=20_000, horizon_days=0, timed=True
-    )
-    choice = contest.choice
-    assert (choice.share, choice.rows) == (0.1, 2000)
-    newest = rows.iloc[-2000:]
+    choice = choose(rows).choice
+    assert 0 < choice.rows < 0.4 * len(rows)
+    newest = rows.iloc[-choice.rows :]
     assert (choice.since, choice.until) == (newest["as_of"].min(), newest["as_of"].max())
     expected = calibrators.level_of(
         newest["label"].to_numpy(dtype="float64"), newest["margin"].to_numpy(), choice.calibration
     )
-    assert choice.level == expected
+    assert abs(choice.level - expected) < 2 * choice.error
 
 
-def test_looks_at_one_lead_stay_together_among_the_newest():
-    rows = pd.DataFrame({"position": [0, 1, 1, 2, 2, 2]})
-    assert calibrators._newest(rows, 1)["position"].tolist() == [2, 2, 2]
-    assert calibrators._newest(rows, 4)["position"].tolist() == [1, 1, 2, 2, 2]
-    assert calibrators._newest(rows, 6) is rows
+def test_blocks_hold_alike_many_of_the_rarer_outcome_and_whole_leads():
+    rows = drawn(9_000)
+    rows["position"] //= 3
+    for label in (rows["label"], 1 - rows["label"]):
+        parts = calibrators._blocks(rows.assign(label=label).sample(frac=1, random_state=1), PARAMS)
+        assert len(parts) == PARAMS.level_blocks
+        rarer = [min(part["label"].sum(), len(part) - part["label"].sum()) for part in parts]
+        assert max(rarer) - min(rarer) <= 6
+        assert sum(map(len, parts)) == len(rows)
+        ends = [(part["position"].min(), part["position"].max()) for part in parts]
+        assert all(before[1] < after[0] for before, after in itertools.pairwise(ends))
+    few = rows.iloc[:600]
+    parts = calibrators._blocks(few, PARAMS)
+    assert len(parts) == min(few["label"].sum(), 600 - few["label"].sum()) // PARAMS.min_conversions
+
+
+def test_a_level_with_one_outcome_alone_is_far_off_but_finite():
+    margin = np.zeros(50)
+    assert 3 < calibrators.level_of(np.ones(50), margin, SAME) < 6
+    assert -6 < calibrators.level_of(np.zeros(50), margin, SAME) < -3
 
 
 @pytest.mark.parametrize(("horizon_days", "days", "same"), [(10, 9, True), (10, 10, False), (0, 9, False)])
@@ -178,7 +194,7 @@ def test_rows_not_yet_decided_at_a_step_are_not_learned_from(horizon_days, days,
     late = rows["position"].between(first - 100 * days, first - 1)
     flipped = rows.assign(label=rows["label"].where(~late, 1))
     plain, other = (
-        choose(one, horizon_days, steps=2, calibrators=["sigmoid"], level_shares=[]).ahead.query("step == 0")
+        choose(one, horizon_days, steps=2, calibrators=["sigmoid"], **STILL).ahead.query("step == 0")
         for one in (rows, flipped)
     )
     assert (plain["label"] == other["label"]).all() and len(plain) == 3600
@@ -188,7 +204,7 @@ def test_rows_not_yet_decided_at_a_step_are_not_learned_from(horizon_days, days,
 def test_rows_ahead_are_those_of_the_calibrate_window_each_judged_once():
     rows = drawn(6000)
     mixed = rows.sample(frac=1, random_state=1)
-    ahead = choose(mixed, level_shares=[]).ahead
+    ahead = choose(mixed, **STILL).ahead
     assert ahead["lead_id"].tolist() == rows.loc[rows["split"] == "calibrate", "lead_id"].tolist()
     assert ahead["step"].is_monotonic_increasing and ahead["step"].nunique() == PARAMS.steps
     given = mixed["margin"].to_numpy()
@@ -197,17 +213,11 @@ def test_rows_ahead_are_those_of_the_calibrate_window_each_judged_once():
 
 def test_with_too_few_conversions_the_level_alone_is_set():
     contest = choose(drawn(100))
-    assert contest.choice.calibration.kind == "intercept" and contest.choice.share is None
+    assert contest.choice.calibration.kind == "intercept" and contest.choice.level == 0
     assert contest.table["log_loss"].isna().all() and contest.ahead.empty
     assert contest.table["chosen"].sum() == 1
     low, chance, high = around(drawn(100), contest)
     assert ((low < chance) & (chance < high)).all()
-
-
-def test_a_share_with_too_few_conversions_at_some_step_is_not_judged():
-    rows = drawn(12_000, SAME)
-    table = choose(rows, level_shares=[0.001, 0.25]).table.set_index("level_share")["log_loss"]
-    assert table[[0.001]].isna().all() and table[[0.25]].notna().all()
 
 
 # What is said of it
@@ -215,11 +225,11 @@ def test_a_share_with_too_few_conversions_at_some_step_is_not_judged():
 
 def test_the_choice_is_described_as_plain_data_and_a_move_said_aloud():
     newest = pd.Timestamp("2024-05-01")
-    still = Choice(SAME, 0.0, None, 0, None, None)
+    still = Choice(SAME)
     assert calibrators.moved(still, PARAMS) == ""
     assert calibrators.described(still, PARAMS) == {
         "log_odds": 0.0,
-        "share": None,
+        "standard_error": 0.0,
         "rows": 0,
         "measured_from": None,
         "measured_until": None,
@@ -245,7 +255,7 @@ def test_the_interval_holds_the_law_for_about_nine_of_ten_score_groups():
     held = []
     for seed in range(40):
         rows = drawn(3000, FLAT, seed)
-        low, chance, high = around(rows, choose(rows, calibrators=["intercept", "sigmoid"], level_shares=[]))
+        low, chance, high = around(rows, choose(rows, calibrators=["intercept", "sigmoid"], **STILL))
         truth = FLAT.probability(rows["margin"].to_numpy())
         for part in np.array_split(np.argsort(chance, kind="stable"), 20):
             held.append(low[part].mean() <= truth[part].mean() <= high[part].mean())
@@ -257,7 +267,7 @@ def test_the_interval_holds_the_law_where_the_level_was_measured_on_few_rows():
     for seed in range(12):
         rows = drawn(4000, SAME, seed, jump=1.2, at=0.7)
         contest = choose(rows, **QUICK)
-        assert contest.choice.share is not None
+        assert contest.choice.level > 0
         low, chance, high = around(rows, contest)
         late = (rows["position"] >= 0.7 * len(rows)).to_numpy()
         truth = sigmoid(rows["margin"].to_numpy() + 1.2)
@@ -280,7 +290,7 @@ def test_the_interval_narrows_with_rows():
     widths = [
         np.median(
             [
-                np.subtract(*around(rows, choose(rows, calibrators=["sigmoid"], level_shares=[]))[::-2]).mean()
+                np.subtract(*around(rows, choose(rows, calibrators=["sigmoid"], **STILL))[::-2]).mean()
                 for rows in (drawn(n, FLAT, seed) for seed in range(5))
             ]
         )
@@ -292,7 +302,7 @@ def test_the_interval_narrows_with_rows():
 def test_the_interval_is_wider_where_there_are_fewer_rows():
     """In log-odds: far out on the line of the fit, rather than in the middle of the margins."""
     rows = drawn(6000)
-    found = calibrators.interval(rows, choose(rows, level_shares=[]), PARAMS)
+    found = calibrators.interval(rows, choose(rows, **STILL), PARAMS)
     half = np.array(found.high)
     middle = np.argmin(half)
     assert half[0] > 1.3 * half[middle] and half[-1] > 1.3 * half[middle]
@@ -307,7 +317,7 @@ def test_what_whole_steps_lay_off_widens_the_interval():
     wave = np.where((still["position"] - 9600) // 1800 % 2, 0.5, -0.5)
     restless = still.assign(label=(rng.random(24_000) < sigmoid(still["margin"].to_numpy() + wave)).astype("int8"))
     calm, moving = (
-        np.mean(calibrators.interval(rows, choose(rows, level_shares=[]), PARAMS).high) for rows in (still, restless)
+        np.mean(calibrators.interval(rows, choose(rows, **STILL), PARAMS).high) for rows in (still, restless)
     )
     # The deviation of the steps, 0.5, times 1.645.
     assert calm < 0.1
@@ -318,7 +328,7 @@ def test_a_lead_seen_four_times_is_one_piece_of_evidence():
     rows = drawn(3000)
     again = pd.concat([rows] * 4, ignore_index=True).sort_values("position", kind="stable", ignore_index=True)
     nothing = rows.iloc[:0].assign(step=0, log_odds=0.0)
-    choice = Choice(FLAT, 0.0, None, 0, None, None)
+    choice = Choice(FLAT)
     once, four = (calibrators.interval(one, Contest(choice, pd.DataFrame(), nothing), PARAMS) for one in (rows, again))
     assert np.mean(four.high) == pytest.approx(np.mean(once.high), rel=0.1)
 

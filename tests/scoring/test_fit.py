@@ -17,22 +17,12 @@ from pipeline.scorer.calibration import sigmoid
 from pipeline.scorer.margin import XGBoostMember
 from pipeline.scoring import fit
 from pipeline.scoring.fit import Rows, Start, best_intercept, ranking_loss
+from tests import trees
 
 TUNE = load(Path(__file__).parents[2] / "params.yaml").tune
 PLAIN = LogisticSettings(bins=5, c=0.3, half_life=0.0)
 CARD = ScorecardSettings(bins=8, prior_rows=5.0, c=0.01, towards=0.8, folds=5, half_life=0.0)
-TREES = XGBoostSettings(
-    max_depth=3,
-    learning_rate=0.2,
-    min_child_weight=1.0,
-    subsample=1.0,
-    colsample_bytree=1.0,
-    reg_lambda=1.0,
-    start="nothing",
-    categories="native",
-    target_prior=2.0,
-    half_life=0.0,
-)
+TREES = trees.TREES.model_copy(update={"target_prior": 2.0})
 #: Every family, with trees from nothing and from a member of either.
 FAMILIES = {
     "logistic": PLAIN,
@@ -313,16 +303,20 @@ def test_rates_follow_the_weights_of_the_rows():
     assert fit._target_values(rows, 3.0, weight) == {"word": pytest.approx([5 / 7, 3 / 5])}
 
 
-def test_a_learned_row_sees_only_leads_before_it_in_a_random_order():
+@pytest.mark.parametrize("weight", [None, np.array([2.0, 0.5, 1, 1.5, 0, 1])])
+def test_a_learned_row_sees_only_leads_before_it_in_a_random_order(weight):
     """By hand for whatever order was drawn: rows of the level among leads that come before, two rows of prior."""
     rows = encode(WORDS, LABEL, PLACE)
     seed = 5
     order = np.random.default_rng(np.random.SeedSequence([seed, *b"target"])).permutation(4)[PLACE]
-    found = fit._ordered_target_values(rows, 2.0, seed)[:, 0]
+    found = fit._ordered_target_values(rows, 2.0, weight, seed)[:, 0]
+    counted = np.ones(6) if weight is None else weight
+    plain = np.average(LABEL, weights=counted)
     words = WORDS["word"].tolist()
     for k in range(5):
         before = [j for j in range(6) if order[j] < order[k] and words[j] == words[k]]
-        assert found[k] == pytest.approx((LABEL[before].sum() + 2 * 0.5) / (len(before) + 2))
+        hits, seen = (counted * LABEL)[before].sum(), counted[before].sum()
+        assert found[k] == pytest.approx((hits + 2 * plain) / (seen + 2))
     assert np.isnan(found[5])
 
 
@@ -338,7 +332,7 @@ def test_no_row_sees_its_own_label_or_one_of_its_lead(seed, leads, looks):
     label[stranger] = 1 - label[mine]
     turned = np.where(mine | stranger, 1 - label, label)
     before, after = (
-        fit._ordered_target_values(encode(pd.DataFrame({"word": word}), one, place), 2.0, 7)[:, 0]
+        fit._ordered_target_values(encode(pd.DataFrame({"word": word}), one, place), 2.0, None, 7)[:, 0]
         for one in (label, turned)
     )
     np.testing.assert_array_equal(before[mine], after[mine])

@@ -9,22 +9,11 @@ import pandas as pd
 import pytest
 
 from pipeline.leads.contract import Resolved, parse, resolve
-from pipeline.params import LeakPrice, XGBoostSettings
+from pipeline.params import LeakPrice
 from pipeline.scoring import fit, leak_price, metrics
+from tests.trees import CALM_TREES
 
-SETTINGS = XGBoostSettings(
-    max_depth=3,
-    learning_rate=0.1,
-    min_child_weight=10.0,
-    subsample=0.8,
-    colsample_bytree=0.6,
-    reg_lambda=5.0,
-    start="nothing",
-    categories="native",
-    target_prior=20.0,
-    half_life=0.0,
-)
-LIMITS = LeakPrice(columns=12, snapshots=20_000, min_rows_per_value=20, rounds=100, xgboost=SETTINGS)
+LIMITS = LeakPrice(columns=12, snapshots=20_000, min_rows_per_value=20, rounds=100, xgboost=CALM_TREES)
 FEATURES = ["visits", "region", "n_changes_region", "days_since_change_region"]
 SPEC: dict[str, Any] = {
     "profile": [
@@ -247,7 +236,7 @@ def test_the_base_is_the_system_on_the_features_alone():
     snapshots, _ = history()
     before, test = (snapshots[(snapshots["split"] == "test") == late] for late in (False, True))
     rows = fit.Rows.encode(before[FEATURES], before["label"].to_numpy(), before["position"].to_numpy())
-    member = fit.fit_xgboost(rows, SETTINGS, rounds=100, seed=7, threads=1)
+    member = fit.fit_xgboost(rows, CALM_TREES, rounds=100, seed=7, threads=1)
     chance = 1 / (1 + np.exp(-member.margin(rows.encoder.matrix(test[FEATURES]))))
     row = price(called(deal="leak")).iloc[0]
     assert row["auc_without"] == metrics.auc(test["label"], chance)

@@ -13,7 +13,7 @@ from pipeline.scoring import levels
 EVALUATE = load(Path(__file__).parents[2] / "params.yaml").evaluate
 NO_LEVEL = {
     "log_odds": 0.0,
-    "share": None,
+    "standard_error": 0.0,
     "rows": 0,
     "measured_from": None,
     "measured_until": None,

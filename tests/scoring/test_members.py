@@ -1,4 +1,4 @@
-"""Members: each chosen setting is fitted as tune judged it, trees once per bag, and the blend is centred."""
+"""Members: each chosen setting is fitted as tune judged it, under a seed of its own, and the blend is centred."""
 
 from pathlib import Path
 
@@ -43,22 +43,12 @@ def test_trials_without_weight_are_no_members_and_trees_carry_their_start():
     assert entries[1]["start"] == TUNE.scorecard.first[-1].model_dump()
 
 
-def test_trees_are_fitted_once_per_bag_under_other_seeds_and_share_their_weight():
-    frame, label, place = history()
-    margin = members.fit(frame, label, place, chosen(), TRAIN, RUN, bags=3)
-    assert [member.kind for member in margin.members] == ["logistic", "xgboost", "xgboost", "xgboost"]
-    assert margin.weights == [0.25, 0.25, 0.25, 0.25]
-    trees = [bytes(member.booster.save_raw("ubj")) for member in margin.members[1:]]
-    assert len(set(trees)) == 3
-    assert len(members.fit(frame, label, place, chosen(), TRAIN, RUN).members) == 1 + TRAIN.bags
-
-
 def test_a_member_is_what_its_settings_fit():
     frame, label, place = history()
-    margin = members.fit(frame, label, place, chosen(), TRAIN, RUN, bags=1)
+    margin = members.fit(frame, label, place, chosen(), TRAIN, RUN)
     rows = fit.Rows.encode(frame, label, place)
     start = fit.Start(TUNE.scorecard.first[-1], TUNE.logistic.clip)
-    seed = int(np.random.SeedSequence([RUN.seed, 0]).generate_state(1)[0])
+    seed = int(np.random.SeedSequence([RUN.seed, 1]).generate_state(1)[0])
     settings = fit.settings_of("xgboost", chosen()[1]["settings"])
     again = fit.fit_xgboost(rows, settings, rounds=6, seed=seed, threads=1, start=start)
     found = margin.members[1]
@@ -71,7 +61,7 @@ def test_a_member_is_what_its_settings_fit():
 def test_the_base_is_the_mean_over_evenly_spread_rows():
     frame, label, place = history()
     every, some = (
-        members.fit(frame, label, place, chosen(), TRAIN.model_copy(update={"base_rows": rows}), RUN, bags=1)
+        members.fit(frame, label, place, chosen(), TRAIN.model_copy(update={"base_rows": rows}), RUN)
         for rows in (800, 100)
     )
     assert every.contributions(frame).mean(axis=0) == pytest.approx(np.zeros(2), abs=1e-9)
@@ -122,7 +112,7 @@ def test_where_the_search_looked_at_some_the_calibrate_window_is_scored_whole_by
     assert later["lead_id"].tolist() == rows.loc[1000:, "lead_id"].tolist() and set(later["group"]) == {-1}
     # By hand: fitted on leads whose outcome was known by day 1,000, and moved to the level of all rows.
     label = rows["label"].to_numpy(dtype="float64")
-    margin = members.fit(frame[:971], label[:971], rows["position"].to_numpy()[:971], chosen(), TRAIN, RUN, bags=1)
+    margin = members.fit(frame[:971], label[:971], rows["position"].to_numpy()[:971], chosen(), TRAIN, RUN)
     moved = fit.log_odds(label) - fit.log_odds(label[:971])
     np.testing.assert_allclose(later["margin"], margin.values(frame[1000:]) + moved, atol=1e-12)
 

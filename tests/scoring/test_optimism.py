@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.params import load
 from pipeline.scoring import metrics, optimism
+from tests.trees import CALM_TREES
 
 PARAMS = load(Path(__file__).parents[2] / "params.yaml")
 EVALUATE = PARAMS.evaluate.model_copy(update={"bootstrap_samples": 100})
@@ -22,18 +23,7 @@ CHOSEN = [
     },
     {
         "family": "xgboost",
-        "settings": {
-            "max_depth": 3,
-            "learning_rate": 0.1,
-            "min_child_weight": 10.0,
-            "subsample": 0.8,
-            "colsample_bytree": 1.0,
-            "reg_lambda": 5.0,
-            "start": "nothing",
-            "categories": "native",
-            "target_prior": 20.0,
-            "half_life": 0.0,
-        },
+        "settings": CALM_TREES.model_dump(),
         "start": None,
         "clip": 4.0,
         "rounds": 20,

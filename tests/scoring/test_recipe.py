@@ -21,7 +21,7 @@ def params(project_root):
             "min_conversions": 20,
         }
     )
-    train = full.train.model_copy(update={"deals": 99, "bags": 1})
+    train = full.train.model_copy(update={"deals": 99})
     return full.model_copy(update={"tune": tune, "train": train})
 
 

@@ -37,25 +37,22 @@ def test_tiers_take_their_shares_of_the_calibrate_window(unseen, scorer, demo_ru
 
 
 def test_the_chosen_candidate_was_the_best_one_step_ahead(demo_run):
-    """Of those without a level; one with a level must have been better than all of them."""
     params = load(demo_run / "params.yaml").calibrate
     tried = pd.read_csv(demo_run / "data/calibrate/calibrators.csv")
-    assert len(tried) == len(params.calibrators) * (1 + len(params.level_shares))
+    assert len(tried) == 2 * len(params.calibrators)
     assert tried["chosen"].sum() == 1
-    chosen, plain = tried[tried["chosen"]].iloc[0], tried.loc[tried["level_share"].isna(), "log_loss"]
-    best = plain.min() if pd.isna(chosen["level_share"]) else tried["log_loss"].min()
-    assert chosen["log_loss"] == best
+    chosen = tried[tried["chosen"]].iloc[0]
+    assert chosen["level"] == "moving"
+    assert chosen["log_loss"] == tried.loc[tried["level"] == "moving", "log_loss"].min()
 
 
 def test_the_summary_describes_the_scorer(demo_run, scorer):
     summary = json.loads((demo_run / "data/calibrate/summary.json").read_text())
-    tried = pd.read_csv(demo_run / "data/calibrate/calibrators.csv")
     assert summary["version"] == scorer.version
     assert summary["calibration"] == vars(scorer.calibration)
     assert summary["tiers"] == scorer.tiers
     assert summary["level"]["log_odds"] == scorer.level
-    share = tried.loc[tried["chosen"], "level_share"].item()
-    assert summary["level"]["share"] == (None if np.isnan(share) else share)
+    assert (summary["level"]["standard_error"] > 0) == (scorer.level != 0) == (summary["level"]["rows"] > 0)
 
 
 def test_reliability_is_that_of_probabilities_out_of_sample(unseen, demo_run):
