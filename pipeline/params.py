@@ -383,6 +383,7 @@ class Evaluate(Section):
     bins: Annotated[int, Field(ge=2, le=50)]
     bootstrap_samples: Annotated[int, Field(ge=50)]
     interval_level: Annotated[float, Field(gt=0.5, lt=1)]
+    reliability_level: Annotated[float, Field(gt=0.5, lt=1)]
     slice_min_rows: Positive
     max_shift: Number
     leak_price: LeakPrice

@@ -9,9 +9,9 @@ conversions happens from two horizons before the test window on (a lead's fate i
 the base rate shifts while the model has time to see it.
 
 Printed per seed: log-loss over that of the law on the same labels; mean distance of score and law over ten bins; bins
-of the whole test window whose 90 % Wilson interval holds the mean score; how often the law's mean lies in the interval,
-over fifty groups of leads scored alike; the mean width of the intervals over that of the one constant width that
-covers as often; and the shift of the level that the evaluation reports.
+of the whole test window whose Wilson interval, as `evaluate` draws it, holds the mean score; how often the law's mean
+lies in the interval, over fifty groups of leads scored alike; the mean width of the intervals over that of the one
+constant width that covers as often; and the shift of the level that the evaluation reports.
 """
 
 from __future__ import annotations
@@ -134,7 +134,9 @@ def figures(
     constant = 2 * distance[max(sum(inside) - 1, 0)]
     level = calibrators.described(learned.contest.choice, params.calibrate)
     shift = levels.figures(level, tested["as_of"], tested[LEAD_KEY], label, probability, params.evaluate)
-    reliability = metrics.reliability(label, probability, params.evaluate.bins, params.evaluate.interval_level)
+    reliability = metrics.reliability(
+        label, probability, params.evaluate.bins, params.evaluate.reliability_level, tested["lead_id"]
+    )
     return {
         "loss_ratio": metrics.log_loss(label[some], mine) / metrics.log_loss(label[some], truth),
         "expected_ratio": expected(truth, mine) / expected(truth, truth),

@@ -128,21 +128,35 @@ def wilson(successes: Array | float, n: Array | float, level: float) -> tuple[Ar
     return np.where(n > 0, low, 0.0), np.where(n > 0, high, 1.0)
 
 
-def reliability(label: Array, probability: Array, bins: int, level: float) -> pd.DataFrame:
+def reliability(
+    label: Array, probability: Array, bins: int, level: float, lead: Array | pd.Series | None = None
+) -> pd.DataFrame:
     """Predicted and observed conversion per equal-count bin of probability, lowest first.
 
+    Args:
+        lead: whose snapshot each row is; None where every row is a lead of its own. Looks at one lead share its fate,
+            so that a bin is worth fewer rows than it has: those divided by the design effect, the variance of its rate
+            by lead over that by row (Kish 1965; in a score interval, Korn and Graubard 1998).
+
     Returns:
-        Columns `bin` (1-based), `rows`, `predicted` (mean probability), `observed` (conversion rate), `low`, `high`
-        (its Wilson interval at `level`), `holds` (it holds the mean probability). Bins without rows are left out.
+        Columns `bin` (1-based), `rows`, `effective_rows`, `predicted` (mean probability), `observed` (conversion rate),
+        `low`, `high` (its Wilson interval at `level` for so many effective rows), `holds` (it holds the mean
+        probability). Bins without rows are left out.
     """
     y, p = _checked(label, probability)
     steps = _Steps(p)
     number = _bins(steps.total(np.ones((1, len(p)))), bins)[0]
     frame = pd.DataFrame({"bin": number[steps.group], "label": y[steps.order], "probability": p[steps.order]})
+    frame["lead"] = np.arange(len(frame)) if lead is None else np.asarray(lead)[steps.order]
     table = frame.groupby("bin", sort=True).agg(
         rows=("label", "size"), predicted=("probability", "mean"), observed=("label", "mean"), hits=("label", "sum")
     )
-    low, high = wilson(table["hits"].to_numpy(), table["rows"].to_numpy(), level)
+    apart = frame["label"] - frame.groupby("bin")["label"].transform("mean")
+    by_lead = apart.groupby([frame["bin"], frame["lead"]]).sum().pow(2).groupby("bin").sum()
+    by_row = apart.pow(2).groupby(frame["bin"]).sum()
+    effect = (by_lead / by_row.where(by_row > 0)).fillna(1.0).clip(lower=1.0)
+    table.insert(1, "effective_rows", table["rows"] / effect)
+    low, high = wilson((table["hits"] / effect).to_numpy(), table["effective_rows"].to_numpy(), level)
     holds = (low <= table["predicted"]) & (table["predicted"] <= high)
     table = table.drop(columns="hits").assign(low=low, high=high, holds=holds).reset_index(drop=True)
     table.insert(0, "bin", np.arange(1, len(table) + 1))

@@ -26,7 +26,7 @@ def run(stage: Stage) -> None:
     probability = choice.probability(newest["margin"].to_numpy())
     tiers = calibrators.tiers(probability, params)
     label = newest["label"].to_numpy(dtype="float64")
-    reliability = metrics.reliability(label, probability, params.bins, params.interval_level)
+    reliability = metrics.reliability(label, probability, params.bins, params.interval_level, newest["lead_id"])
 
     # Save
     version = model_folder.write(

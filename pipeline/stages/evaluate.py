@@ -54,7 +54,7 @@ def run(stage: Stage) -> None:
         level=params.interval_level,
         seed=shared.seed,
     )
-    reliability = metrics.reliability(label, probability, params.bins, params.interval_level)
+    reliability = metrics.reliability(label, probability, params.bins, params.reliability_level, systems["lead_id"])
     lift = metrics.lift_table(label, probability, SHARES)
     categories = {feature["name"]: feature["criterion"] for feature in specified if feature["type"] == "category"}
     slices = metrics.slices(
@@ -99,7 +99,7 @@ def run(stage: Stage) -> None:
     stage.save_table("evaluate/scores.parquet", scores)
     stage.save_table("evaluate/rival_scores.parquet", rival_scores)
     stage.save_figure(
-        "evaluate/reliability.png", figures.reliability(reliability, probability, level=params.interval_level)
+        "evaluate/reliability.png", figures.reliability(reliability, probability, level=params.reliability_level)
     )
     stage.save_figure("evaluate/lift.png", figures.lift(lift))
     stage.save_figure("evaluate/rivals.png", figures.rivals(measured, level=params.interval_level))

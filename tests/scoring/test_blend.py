@@ -55,7 +55,7 @@ def test_families_that_are_equal_share_equally_whatever_their_number_of_trials()
     labels, first, second = world()
     law = mix(first, second, 1, 1)
     weights = weigh(labels, [law, law, law, law], ["scorecard", "xgboost", "xgboost", "xgboost"])
-    assert weights == pytest.approx([1 / 2, 1 / 6, 1 / 6, 1 / 6])
+    assert weights == pytest.approx([1 / 2, 1 / 4, 1 / 4, 0])
 
 
 def test_a_clearly_worse_family_gets_nearly_nothing():

@@ -89,13 +89,30 @@ def test_ties_stay_in_one_bin() -> None:
 
 def test_reliability_is_the_table_behind_the_error() -> None:
     table = metrics.reliability(np.array([0, 1, 1, 1]), np.array([0.8, 0.1, 0.7, 0.2]), 2, 0.95)
-    assert list(table.columns) == ["bin", "rows", "predicted", "observed", "low", "high", "holds"]
+    assert list(table.columns) == [*["bin", "rows", "effective_rows", "predicted", "observed", "low", "high", "holds"]]
     assert table["predicted"].tolist() == pytest.approx([0.15, 0.75])
     assert table["observed"].tolist() == [1.0, 0.5]
     # Wilson at 2 of 2 begins at 1 / (1 + z^2 / 2) = 0.3424.
     assert table["low"].tolist() == pytest.approx([0.342380, 0.094531], abs=1e-6)
     assert table["high"].tolist() == pytest.approx([1.0, 0.905469], abs=1e-6)
     assert table["holds"].tolist() == [False, True]
+
+
+def test_looks_at_one_lead_are_worth_as_much_as_they_tell() -> None:
+    """Each lead three times over: a third of the rows tell all there is. Looks that share nothing tell in full."""
+    rng = np.random.default_rng(3)
+    p = rng.uniform(0.05, 0.6, 4000)
+    label = (rng.random(4000) < p).astype(int)
+    once = metrics.reliability(label, p, 5, 0.9)
+    thrice = metrics.reliability(np.repeat(label, 3), np.repeat(p, 3), 5, 0.9, np.repeat(np.arange(4000), 3))
+    np.testing.assert_allclose(thrice["effective_rows"], once["rows"], rtol=1e-9)
+    np.testing.assert_allclose(thrice[["low", "high"]], once[["low", "high"]], atol=1e-12)
+    assert once["effective_rows"].tolist() == pytest.approx(once["rows"].tolist())
+    strangers = metrics.reliability(label, p, 5, 0.9, np.arange(4000) % 2000)
+    np.testing.assert_allclose(strangers["effective_rows"], strangers["rows"], rtol=0.15)
+    assert (
+        metrics.reliability(np.zeros(6, dtype=int), np.full(6, 0.1), 1, 0.9, np.zeros(6))["effective_rows"].item() == 6
+    )
 
 
 def test_wilson_at_its_ends() -> None:
