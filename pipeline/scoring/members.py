@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import numpy as np
@@ -15,25 +16,25 @@ from pipeline.scoring.folds import known_before
 
 
 def each(rows: Rows, chosen: Sequence[dict[str, Any]], run: Run) -> list[Member]:
-    """Fit every chosen setting, under a seed of its own."""
-    fitted: list[Member] = []
-    for k, entry in enumerate(chosen):
-        settings = settings_of(entry["family"], entry["settings"])
+    """Fit every chosen setting, under a seed of its own; members side by side."""
+
+    def one(k: int) -> Member:
+        entry = chosen[k]
         start = None
         if entry["start"] is not None:
             start = Start(cast(Any, settings_of(entry["settings"]["start"], entry["start"])), entry["clip"])
-        fitted.append(
-            fit_member(
-                rows,
-                settings,
-                clip=entry["clip"],
-                rounds=entry["rounds"],
-                seed=int(np.random.SeedSequence([run.seed, k]).generate_state(1)[0]),
-                threads=run.threads,
-                start=start,
-            )
+        return fit_member(
+            rows,
+            settings_of(entry["family"], entry["settings"]),
+            clip=entry["clip"],
+            rounds=entry["rounds"],
+            seed=int(np.random.SeedSequence([run.seed, k]).generate_state(1)[0]),
+            threads=max(1, run.threads // len(chosen)),
+            start=start,
         )
-    return fitted
+
+    with ThreadPoolExecutor(run.threads) as pool:
+        return list(pool.map(one, range(len(chosen))))
 
 
 def fit(

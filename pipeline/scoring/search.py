@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ import optuna
 import pandas as pd
 
 from pipeline.params import Family, LogisticSettings, Run, ScorecardSettings, Tune, XGBoostSettings
-from pipeline.scorer.margin import XGBoostMember
+from pipeline.scorer.margin import LogisticMember, XGBoostMember
 from pipeline.scoring import blend, folds
 from pipeline.scoring.fit import (
     Rows,
@@ -67,6 +68,27 @@ TREE_COST_US = {1: 0.03, 2: 0.04, 3: 0.04, 4: 0.1, 5: 0.18, 6: 0.3}
 GoesOn = Callable[[list[float]], bool]
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """A member fitted on one fold, and the encoded rows that it is judged on. `curve`: of trees, the ranking loss after
+    each round; there are more rounds than are of use."""
+
+    later: np.ndarray
+    member: LogisticMember | XGBoostMember
+    curve: np.ndarray | None
+
+    def loss(self, label: np.ndarray) -> float:
+        """Ranking loss of the judged rows, of trees after as many rounds as are best here."""
+        return ranking_loss(label, self.margins()) if self.curve is None else float(self.curve.min())
+
+    def margins(self, rounds: int = 0) -> np.ndarray:
+        """Of the judged rows; of trees after so many rounds, or after all where there are fewer."""
+        if isinstance(self.member, XGBoostMember):
+            most = 0 if self.curve is None else len(self.curve)
+            return self.member.margin(self.later, min(rounds, most))
+        return self.member.margin(self.later)
+
+
 @dataclass
 class Judge:
     """Judges settings on the folds. Encoded folds and the margins of finished trials are kept for the blend."""
@@ -91,40 +113,43 @@ class Judge:
         self.labels = [label[fold.judge] for fold in self.folds]
 
     def judge(self, family: Family, number: int, settings: Settings, goes_on: GoesOn = lambda _: True) -> Trial:
-        """Fit and judge fold by fold, as long as `goes_on` says so."""
+        """Fit and judge fold by fold, as long as `goes_on` says so: folds side by side, looked at in their order."""
         losses: list[float] = []
-        margins: list[np.ndarray] = []
-        trees: list[tuple[np.ndarray, XGBoostMember]] = []
-        for (rows, later), label in zip(self._encoded, self.labels, strict=True):
-            if isinstance(settings, XGBoostSettings):
-                trees.append(
-                    learning_curve(
-                        *(rows, later, label, settings, self.params.xgboost),
-                        start=start_of(settings, self.params),
-                        seed=self.seed,
-                        threads=self.threads,
-                        device=self.params.device,
-                    )
+        fitted: list[_Fitted] = []
+        with ThreadPoolExecutor(self.threads) as pool:
+            running = [pool.submit(self._fitted, fold, settings) for fold in range(len(self.folds))]
+            for fold, future in enumerate(running):
+                one = future.result()
+                fitted.append(one)
+                losses.append(
+                    ranking_loss(self.labels[fold], one.margins()) if one.curve is None else float(one.curve.min())
                 )
-                losses.append(float(trees[-1][0].min()))
-            else:
-                member = fit_member(
-                    rows, settings, clip=self.params.logistic.clip, rounds=0, seed=self.seed, threads=self.threads
-                )
-                margins.append(member.margin(later))
-                losses.append(ranking_loss(label, margins[-1]))
-            if len(losses) < len(self.folds) and not goes_on(losses):
-                return Trial(family, number, settings, losses, 0, pruned=True)
-        rounds = 0
-        if trees:
-            rounds = _common_rounds([curve for curve, _ in trees])
-            margins = [
-                member.margin(later, min(rounds, len(curve)))
-                for (curve, member), (_, later) in zip(trees, self._encoded, strict=True)
-            ]
-            losses = [ranking_loss(label, margin) for label, margin in zip(self.labels, margins, strict=True)]
+                if len(losses) < len(self.folds) and not goes_on(losses):
+                    for other in running:
+                        other.cancel()
+                    return Trial(family, number, settings, losses, 0, pruned=True)
+        curves = [one.curve for one in fitted if one.curve is not None]
+        rounds = _common_rounds(curves) if curves else 0
+        margins = [one.margins(rounds) for one in fitted]
+        losses = [ranking_loss(label, margin) for label, margin in zip(self.labels, margins, strict=True)]
         self._margins[family, settings.model_dump_json()] = margins
         return Trial(family, number, settings, losses, rounds)
+
+    def _fitted(self, fold: int, settings: Settings) -> _Fitted:
+        rows, later = self._encoded[fold]
+        threads = max(1, self.threads // len(self.folds))
+        if isinstance(settings, XGBoostSettings):
+            curve, trees = learning_curve(
+                *(rows, later, self.labels[fold], settings, self.params.xgboost),
+                start=start_of(settings, self.params),
+                seed=self.seed,
+                threads=threads,
+                device=self.params.device,
+            )
+            return _Fitted(later, trees, curve)
+        clip = self.params.logistic.clip
+        member = fit_member(rows, settings, clip=clip, rounds=0, seed=self.seed, threads=threads)
+        return _Fitted(later, member, None)
 
     def margins(self, trial: Trial) -> list[np.ndarray]:
         """Margins on the judged rows of each fold; computed again for a trial that an earlier process finished."""
