@@ -220,8 +220,6 @@ class ScorecardSettings(Section):
 
 class XGBoostSettings(Section):
     """Settings of one XGBoost trial, under XGBoost's own names.
-
-    `num_parallel_tree`: each round adds the mean of so many trees, each grown on rows and columns of its own.
     `start`: what the trees correct: nothing, or a member of a logistic family, as shrunken as the last of its first
     trials. `categories`: they enter as they are (`native`), or as the conversion rate of their level among other leads
     (`target`), drawn to the plain rate by `target_prior` rows.
@@ -233,7 +231,6 @@ class XGBoostSettings(Section):
     subsample: Annotated[float, Field(gt=0, le=1)]
     colsample_bytree: Annotated[float, Field(gt=0, le=1)]
     colsample_bynode: Annotated[float, Field(gt=0, le=1)]
-    num_parallel_tree: Annotated[int, Field(ge=1, le=20)]
     reg_lambda: Number
     start: Literal["nothing", "scorecard", "logistic"]
     categories: Literal["native", "target"]
@@ -269,7 +266,6 @@ class XGBoostSpace(Section):
     subsample: Range
     colsample_bytree: Range
     colsample_bynode: Range
-    num_parallel_tree: Annotated[list[Annotated[int, Field(ge=1, le=20)]], Field(min_length=1)]
     reg_lambda: Range
     max_rounds: Positive
     early_stopping_rounds: Positive

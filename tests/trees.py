@@ -9,7 +9,6 @@ TREES = XGBoostSettings(
     subsample=1.0,
     colsample_bytree=1.0,
     colsample_bynode=1.0,
-    num_parallel_tree=1,
     reg_lambda=1.0,
     start="nothing",
     categories="native",

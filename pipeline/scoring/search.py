@@ -56,7 +56,7 @@ class Trial:
         """Microseconds that exact reasons take per row and core, roughly."""
         if not isinstance(self.settings, XGBoostSettings):
             return 1.0
-        return self.rounds * self.settings.num_parallel_tree * TREE_COST_US[self.settings.max_depth]
+        return self.rounds * TREE_COST_US[self.settings.max_depth]
 
 
 #: What exact contributions of one tree cost per row, by its depth, in microseconds; measured by
@@ -239,7 +239,6 @@ def suggest(trial: optuna.Trial, family: Family, params: Tune, *, timed: bool, c
         subsample=trial.suggest_float("subsample", *tree.subsample),
         colsample_bytree=trial.suggest_float("colsample_bytree", *tree.colsample_bytree),
         colsample_bynode=trial.suggest_float("colsample_bynode", *tree.colsample_bynode),
-        num_parallel_tree=int(trial.suggest_categorical("num_parallel_tree", list(tree.num_parallel_tree))),
         reg_lambda=trial.suggest_float("reg_lambda", *tree.reg_lambda, log=True),
         start=trial.suggest_categorical("start", ["nothing", "scorecard", "logistic"]),
         categories=trial.suggest_categorical("categories", ["native", "target"]) if categories else "native",
