@@ -180,6 +180,15 @@ def test_blocks_hold_alike_many_of_the_rarer_outcome_and_whole_leads():
     assert len(parts) == min(few["label"].sum(), 600 - few["label"].sum()) // PARAMS.min_conversions
 
 
+def test_a_level_is_found_through_a_calibrator_that_is_nearly_flat():
+    flat = Calibration("sigmoid", -1.0, 0.01, 0.01)
+    rows = drawn(4000, SAME)
+    label, margin = rows["label"].to_numpy(dtype="float64"), rows["margin"].to_numpy()
+    shift = calibrators.level_of(label, margin, flat)
+    assert abs(shift) > 20
+    assert flat.probability(margin + shift).mean() == pytest.approx(label.mean(), abs=1e-9)
+
+
 def test_a_level_with_one_outcome_alone_is_far_off_but_finite():
     margin = np.zeros(50)
     assert 3 < calibrators.level_of(np.ones(50), margin, SAME) < 6
