@@ -220,6 +220,7 @@ class ScorecardSettings(Section):
 
 class XGBoostSettings(Section):
     """Settings of one XGBoost trial, under XGBoost's own names.
+
     `start`: what the trees correct: nothing, or a member of a logistic family, as shrunken as the last of its first
     trials. `categories`: they enter as they are (`native`), or as the conversion rate of their level among other leads
     (`target`), drawn to the plain rate by `target_prior` rows.

@@ -135,7 +135,7 @@ def figures(
     level = calibrators.described(learned.contest.choice, params.calibrate)
     shift = levels.figures(level, tested["as_of"], tested[LEAD_KEY], label, probability, params.evaluate)
     reliability = metrics.reliability(
-        label, probability, params.evaluate.bins, params.evaluate.reliability_level, tested["lead_id"]
+        label, probability, params.evaluate.bins, params.evaluate.reliability_level, tested[LEAD_KEY]
     )
     return {
         "loss_ratio": metrics.log_loss(label[some], mine) / metrics.log_loss(label[some], truth),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,17 +130,27 @@ def _blocks(rows: pd.DataFrame, params: Calibrate) -> list[pd.DataFrame]:
     label = rows["label"].to_numpy()
     rare = label if label.mean() <= 0.5 else 1 - label
     number = min(params.level_blocks, int(rare.sum()) // params.min_conversions)
+    if number == 0:
+        return []
     _, lead = np.unique(rows["position"].to_numpy(), return_inverse=True)
     seen = np.cumsum(np.bincount(lead, weights=rare))
-    block = np.minimum(np.ceil(seen / seen[-1] * number).astype("int64") - 1, number - 1)[lead] if number else lead
-    return [part for _, part in rows.groupby(np.maximum(block, 0))] if number else []
+    block = np.clip(np.ceil(seen / seen[-1] * number).astype("int64") - 1, 0, number - 1)
+    return [part for _, part in rows.groupby(block[lead])]
 
 
-def _learn(rows: pd.DataFrame, kind: CalibratorKind, params: Calibrate, *, moving: bool) -> Choice:
-    """A candidate fitted on rows out of sample; `moving`: with a level of its own where there is evidence that it has
-    moved."""
-    calibration = fit(kind, rows["label"].to_numpy(dtype="float64"), rows["margin"].to_numpy())
-    parts = _blocks(rows, params) if moving else []
+def _learned(
+    rows: pd.DataFrame, candidates: Sequence[tuple[CalibratorKind, bool]], params: Calibrate
+) -> Iterator[Choice]:
+    """Candidates fitted on rows out of sample: a kind of calibrator, and whether its level may move."""
+    label, margin = rows["label"].to_numpy(dtype="float64"), rows["margin"].to_numpy()
+    fitted = {kind: fit(kind, label, margin) for kind in dict.fromkeys(kind for kind, _ in candidates)}
+    parts = _blocks(rows, params) if any(moving for _, moving in candidates) else []
+    for kind, moving in candidates:
+        yield _leveled(fitted[kind], parts, params) if moving else Choice(fitted[kind])
+
+
+def _leveled(calibration: Calibration, parts: list[pd.DataFrame], params: Calibrate) -> Choice:
+    """The calibrator with a level of its own where blocks of rows give evidence that it has moved."""
     if len(parts) < MIN_BLOCKS:
         return Choice(calibration)
     found = np.array([_distance(part, calibration) for part in parts])
@@ -197,7 +208,6 @@ def choose(rows: pd.DataFrame, params: Calibrate, *, horizon_days: int, timed: b
     else:
         mean = losses.mean(axis=0)
         best = int(np.argmin(np.where([moving == timed for _, moving in candidates], mean, np.inf)))
-    kind, moving = candidates[best]
     table = pd.DataFrame(
         {
             "calibrator": [kind for kind, _ in candidates],
@@ -206,7 +216,7 @@ def choose(rows: pd.DataFrame, params: Calibrate, *, horizon_days: int, timed: b
             "chosen": [k == best for k in range(len(candidates))],
         }
     )
-    choice = _learn(rows, kind, params, moving=moving)
+    choice = next(_learned(rows, [candidates[best]], params))
     return Contest(choice, table, judged.assign(log_odds=log_odds[:, best] if len(judged) else []))
 
 
@@ -232,8 +242,7 @@ def _judge(
         asked = rows[mine]
         label = asked["label"].to_numpy(dtype="float64")
         own = np.empty((len(asked), len(candidates)))
-        for c, (kind, moving) in enumerate(candidates):
-            fitted = _learn(early, kind, params, moving=moving)
+        for c, fitted in enumerate(_learned(early, candidates, params)):
             own[:, c] = fitted.calibration.log_odds(asked["margin"].to_numpy() + fitted.level)
         parts.append(asked.assign(step=k))
         odds.append(own)

@@ -12,7 +12,6 @@ import optuna
 import pandas as pd
 
 from pipeline.params import Family, LogisticSettings, Run, ScorecardSettings, Tune, XGBoostSettings
-from pipeline.scorer.margin import LogisticMember, XGBoostMember
 from pipeline.scoring import blend, folds
 from pipeline.scoring.fit import (
     Rows,
@@ -70,23 +69,16 @@ GoesOn = Callable[[list[float]], bool]
 
 @dataclass(frozen=True)
 class _Fitted:
-    """A member fitted on one fold, and the encoded rows that it is judged on. `curve`: of trees, the ranking loss after
-    each round; there are more rounds than are of use."""
+    """What one fold came to.
 
-    later: np.ndarray
-    member: LogisticMember | XGBoostMember
+    `loss`: ranking loss of the judged rows, of trees after as many rounds as are best here. `curve`: of trees, the loss
+    after each round; None for the logistic families. `margins`: of the judged rows; of trees after so many rounds, or
+    after all where there are fewer.
+    """
+
+    loss: float
     curve: np.ndarray | None
-
-    def loss(self, label: np.ndarray) -> float:
-        """Ranking loss of the judged rows, of trees after as many rounds as are best here."""
-        return ranking_loss(label, self.margins()) if self.curve is None else float(self.curve.min())
-
-    def margins(self, rounds: int = 0) -> np.ndarray:
-        """Of the judged rows; of trees after so many rounds, or after all where there are fewer."""
-        if isinstance(self.member, XGBoostMember):
-            most = 0 if self.curve is None else len(self.curve)
-            return self.member.margin(self.later, min(rounds, most))
-        return self.member.margin(self.later)
+    margins: Callable[[int], np.ndarray]
 
 
 @dataclass
@@ -118,12 +110,10 @@ class Judge:
         fitted: list[_Fitted] = []
         with ThreadPoolExecutor(self.threads) as pool:
             running = [pool.submit(self._fitted, fold, settings) for fold in range(len(self.folds))]
-            for fold, future in enumerate(running):
+            for future in running:
                 one = future.result()
                 fitted.append(one)
-                losses.append(
-                    ranking_loss(self.labels[fold], one.margins()) if one.curve is None else float(one.curve.min())
-                )
+                losses.append(one.loss)
                 if len(losses) < len(self.folds) and not goes_on(losses):
                     for other in running:
                         other.cancel()
@@ -136,20 +126,21 @@ class Judge:
         return Trial(family, number, settings, losses, rounds)
 
     def _fitted(self, fold: int, settings: Settings) -> _Fitted:
-        rows, later = self._encoded[fold]
+        (rows, later), label = self._encoded[fold], self.labels[fold]
         threads = max(1, self.threads // len(self.folds))
         if isinstance(settings, XGBoostSettings):
             curve, trees = learning_curve(
-                *(rows, later, self.labels[fold], settings, self.params.xgboost),
+                *(rows, later, label, settings, self.params.xgboost),
                 start=start_of(settings, self.params),
                 seed=self.seed,
                 threads=threads,
                 device=self.params.device,
             )
-            return _Fitted(later, trees, curve)
+            return _Fitted(float(curve.min()), curve, lambda rounds: trees.margin(later, min(rounds, len(curve))))
         clip = self.params.logistic.clip
         member = fit_member(rows, settings, clip=clip, rounds=0, seed=self.seed, threads=threads)
-        return _Fitted(later, member, None)
+        margin = member.margin(later)
+        return _Fitted(ranking_loss(label, margin), None, lambda _: margin)
 
     def margins(self, trial: Trial) -> list[np.ndarray]:
         """Margins on the judged rows of each fold; computed again for a trial that an earlier process finished."""

@@ -89,7 +89,7 @@ def test_ties_stay_in_one_bin() -> None:
 
 def test_reliability_is_the_table_behind_the_error() -> None:
     table = metrics.reliability(np.array([0, 1, 1, 1]), np.array([0.8, 0.1, 0.7, 0.2]), 2, 0.95)
-    assert list(table.columns) == [*["bin", "rows", "effective_rows", "predicted", "observed", "low", "high", "holds"]]
+    assert list(table.columns) == ["bin", "rows", "effective_rows", "predicted", "observed", "low", "high", "holds"]
     assert table["predicted"].tolist() == pytest.approx([0.15, 0.75])
     assert table["observed"].tolist() == [1.0, 0.5]
     # Wilson at 2 of 2 begins at 1 / (1 + z^2 / 2) = 0.3424.
