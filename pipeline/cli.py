@@ -317,7 +317,8 @@ def check_shuffle(
     """Deal the labels of the last run's snapshots anew at random, learn from them, and prove that nothing is found.
 
     Search, training and calibration run as they are, without the guard against no signal. Ends with exit code 10 where
-    the AUC on the test window is further than 0.06 from one half. Takes as long as tuning and training.
+    the AUC on the test window is further from one half than 0.06, or than chance alone goes where conversions are few.
+    Takes as long as tuning and training.
 
     Example: leads check-shuffle
     """

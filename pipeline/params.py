@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -316,10 +316,27 @@ class Tune(Section):
 
     @model_validator(mode="after")
     def _ranges(self) -> Self:
-        for family, space in (("scorecard", self.scorecard), ("logistic", self.logistic), ("xgboost", self.xgboost)):
-            for name, bounds in space.model_dump(exclude={"first"}).items():
-                if isinstance(bounds, list) and bounds[0] > bounds[1]:
+        for family in get_args(Family):
+            space = getattr(self, family)
+            ranges = {
+                name: value for name, value in space.model_dump().items() if name in type(space.first[0]).model_fields
+            }
+            for name, bounds in ranges.items():
+                if bounds[0] > bounds[1]:
                     raise ValueError(f"{family}.{name}: the lower end comes first")
+                for end in bounds:
+                    try:
+                        type(space.first[0]).model_validate(space.first[0].model_dump() | {name: end}, strict=False)
+                    except ValidationError as fault:
+                        raise ValueError(f"{family}.{name}: {end:g}: {fault.errors()[0]['msg']}") from None
+                for settings in space.first:
+                    if not bounds[0] <= getattr(settings, name) <= bounds[1]:
+                        raise ValueError(
+                            f"{family}.first: {name} of {getattr(settings, name):g} lies outside its range"
+                        )
+            for settings in space.first:
+                if settings.half_life not in self.half_lives:
+                    raise ValueError(f"{family}.first: a half_life of {settings.half_life:g} is not among half_lives")
         return self
 
 
@@ -374,6 +391,12 @@ class LeakPrice(Section):
     min_rows_per_value: Positive
     rounds: Positive
     xgboost: XGBoostSettings
+
+    @model_validator(mode="after")
+    def _plain(self) -> Self:
+        if (self.xgboost.start, self.xgboost.half_life) != ("nothing", 0.0):
+            raise ValueError("xgboost: a leak is priced with plain trees: start is nothing, half_life 0")
+        return self
 
 
 class Evaluate(Section):

@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -74,12 +75,18 @@ def open_study(workspace: Workspace, name: str, url: str | None = None) -> optun
     logging.getLogger("optuna").setLevel(logging.WARNING)
     if url is not None:
         try:
-            shared = optuna.storages.RDBStorage(url, heartbeat_interval=SILENT // 4, grace_period=SILENT)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                shared = optuna.storages.RDBStorage(url, heartbeat_interval=SILENT // 4, grace_period=SILENT)
             study = optuna.create_study(study_name=name, storage=shared, load_if_exists=True, direction="minimize")
-        except (ImportError, SQLAlchemyError) as fault:
+        except ImportError as fault:
+            missing = fault.__cause__ or fault.__context__ or fault
+            raise ParamsError(
+                f"tune.storage {files.shown(url)} needs a driver: {missing}. PostgreSQL: pip install 'psycopg[binary]'."
+            ) from None
+        except SQLAlchemyError as fault:
             said = str(fault).partition("\n")[0]
             raise ParamsError(f"tune.storage {files.shown(url)} cannot be used: {files.shown(said)}.") from None
-        optuna.storages.fail_stale_trials(study)
         return study
     workspace.mlruns.mkdir(exist_ok=True)
     database = workspace.mlruns / "optuna.db"

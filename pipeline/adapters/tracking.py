@@ -356,8 +356,8 @@ class TrialLog:
                 self._parent = found[-1].info.run_id
             else:
                 about = (
-                    "The search for settings: its trials are nested below. Each is judged forward in time inside the "
-                    "train window by log-loss; lower is better. `best_log_loss` is the best so far, by trial. The "
+                    "The search for settings: its trials are nested below. Each is judged forward in time before the "
+                    "test window by log-loss; lower is better. `best_log_loss` is the best so far, by trial. The "
                     f"candidate made with it: `tags.kind = 'candidate' and tags.study = '{study}'`."
                 )
                 tags = {

@@ -100,7 +100,8 @@ def fit(
     )
     progress.close()
     choice = learned.contest.choice
-    probability = choice.probability(learned.judged["margin"].to_numpy())
+    newest = learned.judged[learned.judged["split"] == "calibrate"]
+    probability = choice.probability(newest["margin"].to_numpy())
     if not learned.signal.found:
         said.append(learned.signal.warning(params.train.min_signal))
     with _new_folder(out) as folder:

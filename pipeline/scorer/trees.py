@@ -28,9 +28,6 @@ ROWS, FEW = 8192, 96
 #: Table values computed at once: a bound on the working memory.
 CHUNK = 1 << 20
 
-#: Nanoseconds per row for each condition, piece and lookup, fitted to batches of ROWS on one core.
-COSTS = (0.5, 4.0, 1.5)
-
 
 @dataclass(frozen=True)
 class Forest:
@@ -128,13 +125,6 @@ class Forest:
             else:
                 result[begin : begin + ROWS] = self._block(np.ascontiguousarray(block.T)).T
         return self.base + self._pieces.paths.mean, result
-
-    @property
-    def cost(self) -> float:
-        """Microseconds per row of a large batch on one core, roughly: for comparing forests, not for predicting
-        times."""
-        counts = len(self.feature), len(self._pieces.bits), len(self._pieces.feature)
-        return sum(count * cost for count, cost in zip(counts, COSTS, strict=True)) / 1000
 
     @cached_property
     def _pieces(self) -> Pieces:

@@ -14,16 +14,12 @@ from pipeline.scoring.fit import best_intercept, ranking_loss, row_losses
 Folds = Sequence[np.ndarray]
 
 
-def mean_loss(labels: Folds, margins: Folds) -> float:
-    """Mean over the folds of the log-loss after the best intercept."""
-    return float(np.mean([ranking_loss(label, margin) for label, margin in zip(labels, margins, strict=True)]))
-
-
 def weigh(
     labels: Folds,
     stacks: Sequence[Folds],
     families: Sequence[str],
     costs: Sequence[float],
+    leads: Folds,
     params: Blend,
     *,
     timed: bool,
@@ -41,15 +37,17 @@ def weigh(
         stacks: per trial, its margins on the judged rows of each fold.
         families: of each trial.
         costs: microseconds that each trial's reasons take per row and core.
+        leads: whose the judged rows of each fold are, as numbers.
         timed: the folds run forward in time.
     """
-    weights = by_family(labels, stacks, families, params)
+    weights = by_family(labels, stacks, families, leads, params)
     if not timed:
         weights = (weights + resampled(labels, stacks, params.resamples, seed)) / 2
     cost = np.asarray(costs, dtype="float64")
     while True:
-        used = np.flatnonzero(weights >= params.least_weight)
-        weights = np.where(weights >= params.least_weight, weights, 0.0)
+        enough = weights >= min(params.least_weight, weights.max())
+        used = np.flatnonzero(enough)
+        weights = np.where(enough, weights, 0.0)
         weights /= weights.sum()
         if len(used) == 1 or (len(used) <= params.members and cost[used].sum() <= params.cost_us):
             return weights
@@ -58,12 +56,15 @@ def weigh(
         weights[used[np.argmin(value)]] = 0.0
 
 
-def by_family(labels: Folds, stacks: Sequence[Folds], families: Sequence[str], params: Blend) -> np.ndarray:
+def by_family(
+    labels: Folds, stacks: Sequence[Folds], families: Sequence[str], leads: Folds, params: Blend
+) -> np.ndarray:
     """Equal shares for the near-best trials of each family, and for each family a share that falls with its distance
     from the best one, counted in standard errors, like a normal density: families that cannot be told apart count
     alike.
 
-    The standard error of a distance has two parts: of leads, and of folds, which differ where the world does.
+    The standard error of a distance has two parts: of leads, whose rows are one piece of evidence, and of folds, which
+    differ where the world does.
     """
     losses = np.array(
         [[ranking_loss(label, own) for label, own in zip(labels, stack, strict=True)] for stack in stacks]
@@ -75,14 +76,14 @@ def by_family(labels: Folds, stacks: Sequence[Folds], families: Sequence[str], p
         mine = near.setdefault(families[k], [])
         if len(mine) < params.near_most and alone[k] <= alone[(mine or [k])[0]] * (1 + params.near):
             mine.append(k)
-    best = int(order[0])
+    best, lead = int(order[0]), np.unique(np.concatenate(leads), return_inverse=True)[1]
     weights = np.zeros(len(stacks))
     for mine in near.values():
         first = mine[0]
         apart = _row_losses(labels, stacks[first]) - _row_losses(labels, stacks[best])
-        of_rows = apart.std() / np.sqrt(len(apart))
+        of_leads = np.sqrt(np.sum(np.bincount(lead, weights=apart - apart.mean()) ** 2)) / len(apart)
         of_folds = (losses[first] - losses[best]).std(ddof=1) / np.sqrt(len(labels))
-        error = max(float(np.hypot(of_rows, of_folds)), 1e-12)
+        error = max(float(np.hypot(of_leads, of_folds)), 1e-12)
         away = (alone[first] - alone[best]) / (params.patience * error)
         weights[mine] = np.exp(-0.5 * away**2) / len(mine)
     return weights / weights.sum()

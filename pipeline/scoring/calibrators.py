@@ -89,7 +89,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Contest:
-    """What the choice among calibrators and levels came to.
+    """What the choice among calibrators came to, with a level that stands still and with one that may move.
 
     `choice`: fitted on all rows. `table`: one row per candidate. `ahead`: the rows judged one step ahead, with `step`
     and the chosen candidate's `log_odds` of them; empty where nothing could be judged.

@@ -13,7 +13,7 @@ from pipeline.errors import NotEnoughData
 
 @dataclass(frozen=True)
 class Fold:
-    """Row numbers of the train snapshots: learn from `learn`, judge on `judge`. `start`, `end`: where on the axis the
+    """Row numbers of the snapshots: learn from `learn`, judge on `judge`. `start`, `end`: where on the axis the
     judged leads lie (the number of the part, where leads were dealt at random)."""
 
     learn: np.ndarray
@@ -28,7 +28,7 @@ def draw(
     """Rolling origins: learn from leads created before a moment, judge on those created after it.
 
     Args:
-        snapshots: the train snapshots: lead_id, as_of, label, position.
+        snapshots: all that lies before the test window: lead_id, as_of, label, position.
         first_share: share of the leads before the first origin; the rest is cut into `number` equal parts.
         random: the position is no time: leads are dealt into `number` parts, each with its share of the conversions,
             and each part is judged by what was learned from the others.

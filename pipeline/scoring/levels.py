@@ -86,7 +86,7 @@ def sentences(figures_: Mapping[str, Any], max_shift: float) -> list[str]:
     if not figures_["signal"]:
         said.append(
             f"NO SIGNAL: out of sample the ranking was only {figures_['signal_standard_errors']:.1f} standard errors "
-            "above chance, so that every lead has the base rate as its score."
+            f"above chance{_dealt(figures_)}, so that every lead has the base rate as its score."
         )
     if not figures_["repeatable"]:
         said.append(
@@ -111,3 +111,10 @@ def sentences(figures_: Mapping[str, Any], max_shift: float) -> list[str]:
             f"{figures_['level_shift_high']:+.2f}; limit {max_shift:g}). Train again on newer outcomes."
         )
     return said
+
+
+def _dealt(figures_: Mapping[str, Any]) -> str:
+    """What the second route to a signal found, where it was asked."""
+    if "signal_p_value" not in figures_:
+        return ""
+    return f", and {figures_['signal_p_value']:.1%} of outcomes dealt anew go with the columns as well as the real ones"

@@ -74,8 +74,9 @@ def out_of_sample(
 ) -> pd.DataFrame:
     """Margins by members that had not seen the row, with what is known of it.
 
-    Where the search looked at all rows these are its own. Where it looked at some, the calibrate window is scored
-    whole, by members fitted on all that was known before it: levels and intervals are measured on many rows.
+    Where the search looked at all rows these are its own. Where it looked at some, they are those of the calibrate
+    window, scored whole by members fitted on all that was known before it. The search's own are left out then: members
+    that learned from a few rows are surer than they should be, and would pull the calibrator of the others along.
 
     Args:
         judged: margins of the search: lead_id, as_of, fold, margin.
@@ -95,8 +96,7 @@ def out_of_sample(
     learn = known_before(snapshots, later, horizon_days)
     fitted = fit(features[learn], label[learn], place[learn], chosen, params, run, directions=directions)
     margin = fitted.values(features[later]) + log_odds(label) - log_odds(label[learn])
-    forward = snapshots.loc[later, known].assign(group=-1, margin=margin)
-    return pd.concat([rows[rows["split"] != "calibrate"], forward], ignore_index=True)
+    return snapshots.loc[later, known].assign(group=-1, margin=margin)[list(rows)].reset_index(drop=True)
 
 
 def base_rate(features: pd.DataFrame, label: np.ndarray) -> Margin:

@@ -151,16 +151,20 @@ def reliability(
     table = frame.groupby("bin", sort=True).agg(
         rows=("label", "size"), predicted=("probability", "mean"), observed=("label", "mean"), hits=("label", "sum")
     )
-    apart = frame["label"] - frame.groupby("bin")["label"].transform("mean")
-    by_lead = apart.groupby([frame["bin"], frame["lead"]]).sum().pow(2).groupby("bin").sum()
-    by_row = apart.pow(2).groupby(frame["bin"]).sum()
-    effect = (by_lead / by_row.where(by_row > 0)).fillna(1.0).clip(lower=1.0)
+    effect = frame.groupby("bin")[["label", "lead"]].apply(lambda rows: _design_effect(rows["label"], rows["lead"]))
     table.insert(1, "effective_rows", table["rows"] / effect)
     low, high = wilson((table["hits"] / effect).to_numpy(), table["effective_rows"].to_numpy(), level)
     holds = (low <= table["predicted"]) & (table["predicted"] <= high)
     table = table.drop(columns="hits").assign(low=low, high=high, holds=holds).reset_index(drop=True)
     table.insert(0, "bin", np.arange(1, len(table) + 1))
     return table
+
+
+def _design_effect(label: pd.Series, lead: pd.Series) -> float:
+    """How many rows are worth one, at least 1: the variance of their rate by lead over that by row."""
+    apart = label - label.mean()
+    by_row = float((apart**2).sum())
+    return max(1.0, float((apart.groupby(lead).sum() ** 2).sum()) / by_row) if by_row else 1.0
 
 
 def summary(label: Array, probability: Array, *, bins: int) -> dict[str, float]:
@@ -174,15 +178,15 @@ def slices(frame: pd.DataFrame, columns: dict[str, str], *, level: float, min_ro
     """How the probabilities do among the rows of each value of categorical features.
 
     Args:
-        frame: `label`, `probability` and the named columns, one row per snapshot.
+        frame: `lead_id`, `label`, `probability` and the named columns, one row per snapshot.
         columns: categorical feature -> criterion.
         min_rows: a value with fewer rows is left out.
 
     Returns:
         The columns of `SLICE`: `value` is "(missing)" where there is none, `observed` the conversion rate with its
-        Wilson interval `low` to `high`, `predicted` the mean probability, `gap` observed - predicted, `holds` whether
-        the interval holds the mean probability, `auc` NaN where one outcome is absent. Sorted by feature, as given, and
-        value.
+        Wilson interval `low` to `high` for as many rows as they are worth (see `reliability`), `predicted` the mean
+        probability, `gap` observed - predicted, `holds` whether the interval holds the mean probability, `auc` NaN
+        where one outcome is absent. Sorted by feature, as given, and value.
     """
     entries = []
     for feature, criterion in columns.items():
@@ -190,7 +194,8 @@ def slices(frame: pd.DataFrame, columns: dict[str, str], *, level: float, min_ro
             if len(rows) < min_rows:
                 continue
             y, p = _checked(rows["label"], rows["probability"])
-            low, high = wilson(y.sum(), len(y), level)
+            effect = _design_effect(rows["label"], rows["lead_id"])
+            low, high = wilson(y.sum() / effect, len(y) / effect, level)
             entries.append(
                 {
                     "criterion": criterion,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import optuna
 import pandas as pd
+from optuna.storages import _heartbeat
 
 from pipeline.params import Family, LogisticSettings, Run, ScorecardSettings, Tune, XGBoostSettings
 from pipeline.scoring import blend, folds
@@ -103,6 +105,8 @@ class Judge:
             rows = Rows.encode(self.features.iloc[fold.learn], label[fold.learn], place[fold.learn], self.directions)
             self._encoded.append((rows, rows.encoder.matrix(self.features.iloc[fold.judge])))
         self.labels = [label[fold.judge] for fold in self.folds]
+        lead = self.snapshots["lead_id"].factorize()[0]
+        self.leads = [lead[fold.judge] for fold in self.folds]
 
     def judge(self, family: Family, number: int, settings: Settings, goes_on: GoesOn = lambda _: True) -> Trial:
         """Fit and judge fold by fold, as long as `goes_on` says so: folds side by side, looked at in their order."""
@@ -165,6 +169,7 @@ class Judge:
             stacks,
             [trials[k].family for k in kept],
             [trials[k].cost_us for k in kept],
+            self.leads,
             self.params.blend,
             timed=self.timed,
             seed=self.seed,
@@ -263,10 +268,7 @@ class Search:
         """Trials per family."""
         if self.needed:
             return {"scorecard": 1, "logistic": 1}
-        return {family: max(number, self._firsts(family)) for family, number in self.params.trials.items()}
-
-    def _firsts(self, family: Family) -> int:
-        return len(getattr(self.params, family).first)
+        return dict(self.params.trials)
 
     def run(
         self,
@@ -276,7 +278,7 @@ class Search:
         go_on: Callable[[Family], bool] = lambda _: True,
         wait: Callable[[], None] = lambda: None,
     ) -> list[Trial]:
-        """Run the trials that the studies have not finished yet; returns all of them, family by family in turn.
+        """Run the trials that the studies have not finished; returns all, in the order of a search of so many.
 
         Each trial's sampler is seeded by (seed, number), and sees and is measured against finished trials of lower
         number only, so that a killed and resumed search draws what an uninterrupted one would have drawn. A trial left
@@ -306,7 +308,7 @@ class Search:
             done[family].append(trial)
             trials.append(trial)
             report(trial)
-        return trials
+        return _in_turn(trials)
 
     def _together(
         self,
@@ -316,9 +318,17 @@ class Search:
         go_on: Callable[[Family], bool],
         wait: Callable[[], None],
     ) -> list[Trial]:
-        """As `run`, where several processes share the studies: each takes the next trial that nobody has begun."""
+        """As `run`, where several processes share the studies: each takes the next trial that nobody has begun. Two
+        that look at the same moment may begin the same one; the blend counts equal settings once.
+
+        A process that ends in the midst of a trial gives no more signs of life, and others take its place.
+        """
         states = (State.COMPLETE, State.PRUNED, State.RUNNING)
         while True:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                for study in studies.values():
+                    optuna.storages.fail_stale_trials(study)
             begun = {family: len(study.get_trials(deepcopy=False, states=states)) for family, study in studies.items()}
             turn: dict[Family, int] = dict.fromkeys(studies, 0)
             for family in schedule(self.planned()):
@@ -332,9 +342,9 @@ class Search:
                 if not missing or not all(go_on(family) for family in studies):
                     break
                 wait()
-        return [
-            _restored(family, k, one) for family, study in studies.items() for k, one in enumerate(_finished(study))
-        ]
+        return _in_turn(
+            [_restored(family, k, one) for family, study in studies.items() for k, one in enumerate(_finished(study))]
+        )
 
     def _next(self, family: Family, number: int, judge: Judge, study: optuna.Study, earlier: list[Trial]) -> Trial:
         draw = int(np.random.SeedSequence([self.seed, number, 3]).generate_state(1)[0])
@@ -344,10 +354,14 @@ class Search:
         first = getattr(self.params, family).first
         if number < len(first) and not study.get_trials(deepcopy=False, states=(State.WAITING,)):
             study.enqueue_trial(first[number].model_dump())
-        asked = study.ask()
+        with warnings.catch_warnings():
+            # Optuna warns because it gives signs of life from `optimize` alone; here they are given below.
+            warnings.filterwarnings("ignore", message="Heartbeat")
+            asked = study.ask()
         drawn = suggest(asked, family, self.params, timed=self.timed, categories=self.categories)
         settings = first[number] if number < len(first) else drawn
-        trial = judge.judge(family, number, settings, lambda losses: self._promising(losses, earlier))
+        with _heartbeat.get_heartbeat_thread(asked._trial_id, study._storage):
+            trial = judge.judge(family, number, settings, lambda losses: self._promising(losses, earlier))
         asked.set_user_attr("settings", settings.model_dump())
         asked.set_user_attr("losses", trial.losses)
         asked.set_user_attr("rounds", trial.rounds)
@@ -403,8 +417,18 @@ def set_up(
 
 def schedule(planned: Mapping[Family, int]) -> Iterator[Family]:
     """Families in turn, so that each has had its share whenever the search is cut short."""
-    places = [((k + 0.5) / number, family) for family, number in planned.items() for k in range(number)]
-    yield from (family for _, family in sorted(places, key=lambda place: place[0]))
+    order = get_args(Family)
+    places = [((k + 0.5) / number, order.index(family)) for family, number in planned.items() for k in range(number)]
+    yield from (order[family] for _, family in sorted(places))
+
+
+def _in_turn(trials: Sequence[Trial]) -> list[Trial]:
+    """Trials in the order of a search of so many: one cut short can be repeated by its counts, to the byte."""
+    mine: dict[Family, list[Trial]] = {}
+    for trial in trials:
+        mine.setdefault(trial.family, []).append(trial)
+    waiting = {family: iter(sorted(own, key=lambda trial: trial.number)) for family, own in mine.items()}
+    return [next(waiting[family]) for family in schedule({family: len(own) for family, own in mine.items()})]
 
 
 def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:

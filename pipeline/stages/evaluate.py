@@ -83,6 +83,8 @@ def run(stage: Stage) -> None:
         "one_feature": rivals.one_feature.name,
         "model_version": scorer.version,
     }
+    if found["p_value"] is not None:
+        summary["signal_p_value"] = found["p_value"]
     summary |= levels.figures(level, test.loc[scored, "as_of"], systems["lead_id"], label, probability, params)
     if summary["split"] == "time" and scorer.members:
         dealt = optimism.refit(snapshots, names, best["members"], stage.params.train, shared, directions(spec))

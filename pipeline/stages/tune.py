@@ -31,7 +31,8 @@ def run(stage: Stage) -> None:
         horizon_days=spec["horizon_days"],
         directions=directions(spec),
     )
-    log = studies.trial_log(stage.workspace, spec["contract"], inputs, params)
+    # Numbers of a search that ends otherwise than planned are known at its end: `register` logs its trials.
+    log = studies.trial_log(stage.workspace, spec["contract"], inputs, params) if params.repeatable else None
     clock = studies.Clock.after(params.seconds)
     progress = studies.Progress(stage.log, sum(plan.planned().values()), clock, log)
     trials = plan.run(

@@ -300,7 +300,6 @@ def test_trees_that_are_a_single_leaf(n):
     booster = boosted(matrix, NUMBERS, rounds=3, gamma=1e9, base_score=0.9)
     assert len(Forest.of(booster).feature) == 0
     assert_as_xgboost(booster, matrix[:n], NUMBERS)
-    assert Forest.of(booster).cost == 0
 
 
 def test_single_leaves_among_trees():
@@ -339,11 +338,3 @@ def test_a_matrix_of_other_features_is_refused():
     forest = Forest.of(boosted(rows(NUMBERS), NUMBERS, max_depth=2))
     with pytest.raises(ValueError, match="know 5 features, the matrix has 4"):
         forest.contributions(rows(NUMBERS)[:, :4])
-
-
-def test_cost_grows_with_depth_and_trees():
-    matrix = rows(NUMBERS)
-    costs = [Forest.of(boosted(matrix, NUMBERS, max_depth=depth)).cost for depth in range(1, 7)]
-    assert (np.diff(costs) > 0).all()
-    more = Forest.of(boosted(matrix, NUMBERS, max_depth=2, rounds=24))
-    assert more.cost == pytest.approx(2 * costs[1], rel=0.1)

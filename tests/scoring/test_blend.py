@@ -36,16 +36,21 @@ def mix(first, second, *weights):
 def weigh(labels, stacks, families, costs=None, *, timed=True, **changed):
     costs = [1.0] * len(stacks) if costs is None else costs
     params = BLEND.model_copy(update=changed)
-    return blend.weigh(labels, stacks, families, costs, params, timed=timed, seed=1)
+    return blend.weigh(labels, stacks, families, costs, own(labels), params, timed=timed, seed=1)
 
 
-def test_the_mean_loss_is_that_of_the_folds():
-    labels, first, second = world()
-    law = mix(first, second, 1, 1)
-    expected = np.mean([ranking_loss(label, margin) for label, margin in zip(labels, law, strict=True)])
-    assert blend.mean_loss(labels, law) == pytest.approx(expected)
-    moved = [margin + k for k, margin in enumerate(law)]
-    assert blend.mean_loss(labels, moved) == pytest.approx(expected)
+def own(labels: list[np.ndarray]) -> list[np.ndarray]:
+    """Every row a lead of its own."""
+    places = np.arange(sum(map(len, labels)))
+    return np.split(places, np.cumsum([len(label) for label in labels])[:-1])
+
+
+def by_family(labels, stacks, families, leads=None):
+    return blend.by_family(labels, stacks, families, own(labels) if leads is None else leads, BLEND)
+
+
+def mean_loss(labels, margins) -> float:
+    return float(np.mean([ranking_loss(label, margin) for label, margin in zip(labels, margins, strict=True)]))
 
 
 # By family
@@ -61,7 +66,7 @@ def test_families_that_are_equal_share_equally_whatever_their_number_of_trials()
 def test_a_clearly_worse_family_gets_nearly_nothing():
     labels, first, second = world()
     law, half = mix(first, second, 1, 1), mix(first, second, 1, 0)
-    assert blend.by_family(labels, [law, half], ["a", "b"], BLEND)[1] < 0.001
+    assert by_family(labels, [law, half], ["a", "b"])[1] < 0.001
     assert weigh(labels, [law, half], ["a", "b"]).tolist() == [1.0, 0.0]
 
 
@@ -69,13 +74,31 @@ def test_a_family_loses_weight_as_a_normal_density_of_its_distance():
     """The distance is counted in standard errors, of leads and of folds together, and by hand here."""
     labels, first, second = world()
     law, other = mix(first, second, 1, 1), mix(first, second, 1, 0.8)
-    weights = blend.by_family(labels, [law, other], ["a", "b"], BLEND)
+    weights = by_family(labels, [law, other], ["a", "b"])
     losses = np.array([[ranking_loss(*pair) for pair in zip(labels, stack, strict=True)] for stack in (law, other)])
     gaps = losses[1] - losses[0]
     rows = blend._row_losses(labels, other) - blend._row_losses(labels, law)
     error = np.hypot(gaps.std(ddof=1) / np.sqrt(4), rows.std() / np.sqrt(len(rows)))
     assert weights[1] / weights[0] == pytest.approx(np.exp(-0.5 * (gaps.mean() / (BLEND.patience * error)) ** 2))
     assert 0.01 < weights[1] < 0.5
+
+
+def test_looks_at_one_lead_are_one_piece_of_evidence():
+    """Rows that stand there four times tell families apart no better where they are said to be of one lead."""
+    labels, first, second = world(n=400)
+    stacks = [mix(first, second, 1, 1), mix(first, second, 1, 0.8)]
+    again = [[np.tile(part, 4) for part in folds] for folds in (labels, *stacks)]
+    once = by_family(labels, stacks, ["a", "b"])
+    as_leads = by_family(again[0], again[1:], ["a", "b"], [np.tile(part, 4) for part in own(labels)])
+    assert as_leads == pytest.approx(once)
+    assert by_family(again[0], again[1:], ["a", "b"])[1] < once[1]
+
+
+def test_the_heaviest_trial_stays_where_all_are_light():
+    labels, first, second = world()
+    law = mix(first, second, 1, 1)
+    weights = weigh(labels, [law, law, law], ["a", "b", "c"], least_weight=0.5)
+    assert weights == pytest.approx([1 / 3, 1 / 3, 1 / 3])
 
 
 def test_of_a_family_only_the_near_best_trials_count_and_not_too_many():
@@ -120,7 +143,7 @@ def test_the_lightest_mixture_is_that_of_a_search_over_a_grid():
     found = blend._lightest(labels, columns, counts)
 
     def loss(weight: float) -> float:
-        return blend.mean_loss(labels, [column @ [weight, 1 - weight] for column in columns])
+        return mean_loss(labels, [column @ [weight, 1 - weight] for column in columns])
 
     grid = np.linspace(0, 1, 201)
     assert found[0] == pytest.approx(grid[np.argmin([loss(weight) for weight in grid])], abs=0.006)
@@ -129,11 +152,9 @@ def test_the_lightest_mixture_is_that_of_a_search_over_a_grid():
 def test_without_a_time_axis_half_of_the_weight_is_that_of_the_mixture():
     labels, first, second = world()
     stacks = [mix(first, second, 2, 0), mix(first, second, 0, 2)]
-    half = (
-        blend.by_family(labels, stacks, ["a", "b"], BLEND) + blend.resampled(labels, stacks, BLEND.resamples, 1)
-    ) / 2
+    half = (by_family(labels, stacks, ["a", "b"]) + blend.resampled(labels, stacks, BLEND.resamples, 1)) / 2
     assert weigh(labels, stacks, ["a", "b"], timed=False) == pytest.approx(half)
-    assert weigh(labels, stacks, ["a", "b"]) == pytest.approx(blend.by_family(labels, stacks, ["a", "b"], BLEND))
+    assert weigh(labels, stacks, ["a", "b"]) == pytest.approx(by_family(labels, stacks, ["a", "b"]))
 
 
 # Limits
@@ -163,7 +184,7 @@ def test_with_too_many_members_the_lightest_go_and_the_others_are_rescaled():
 def test_a_light_trial_is_left_out():
     labels, first, second = world()
     stacks = [mix(first, second, 1, 1), mix(first, second, 1, 0.8)]
-    light = blend.by_family(labels, stacks, ["a", "b"], BLEND)[1]
+    light = by_family(labels, stacks, ["a", "b"])[1]
     assert weigh(labels, stacks, ["a", "b"], least_weight=light * 1.01).tolist() == [1.0, 0.0]
     assert weigh(labels, stacks, ["a", "b"], least_weight=light * 0.99)[1] == pytest.approx(light)
 

@@ -106,15 +106,14 @@ def test_where_the_search_looked_at_some_the_calibrate_window_is_scored_whole_by
     rows, frame = snapshots()
     seen = judged(rows[(rows["position"] >= 750) & (rows["position"] % 3 == 0)])
     found = members.out_of_sample(seen, rows, frame, chosen(), TRAIN, RUN, horizon_days=30)
-    own = found[found["split"] == "train"]
-    assert own["margin"].tolist() == seen.loc[seen["margin"] < 100 + (1000 - 750) / 3, "margin"].tolist()
-    later = found[found["split"] == "calibrate"]
-    assert later["lead_id"].tolist() == rows.loc[1000:, "lead_id"].tolist() and set(later["group"]) == {-1}
+    assert list(found) == ["lead_id", "as_of", "group", "margin", "label", "split", "position"]
+    assert found["lead_id"].tolist() == rows.loc[1000:, "lead_id"].tolist()
+    assert set(found["split"]) == {"calibrate"} and set(found["group"]) == {-1}
     # By hand: fitted on leads whose outcome was known by day 1,000, and moved to the level of all rows.
     label = rows["label"].to_numpy(dtype="float64")
     margin = members.fit(frame[:971], label[:971], rows["position"].to_numpy()[:971], chosen(), TRAIN, RUN)
     moved = fit.log_odds(label) - fit.log_odds(label[:971])
-    np.testing.assert_allclose(later["margin"], margin.values(frame[1000:]) + moved, atol=1e-12)
+    np.testing.assert_allclose(found["margin"], margin.values(frame[1000:]) + moved, atol=1e-12)
 
 
 def test_the_base_rate_is_one_chance_for_every_lead():

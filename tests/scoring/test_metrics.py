@@ -277,6 +277,7 @@ def test_the_interval_covers_the_known_truth(seed: int) -> None:
 def test_slices_judge_every_value_with_enough_rows() -> None:
     frame = pd.DataFrame(
         {
+            "lead_id": list("abcdef"),
             "label": [1, 0, 1, 0, 0, 1],
             "probability": [0.75, 0.25, 0.5, 0.5, 0.25, 0.5],
             "region": pd.Series(["north", "north", "north", "north", None, "west"], dtype="str"),
@@ -302,3 +303,7 @@ def test_slices_judge_every_value_with_enough_rows() -> None:
         "west",
     ]
     assert metrics.slices(frame, {"region": "Region"}, level=0.9, min_rows=9).empty
+    # Three looks at every lead, with one outcome, are worth the leads.
+    thrice = metrics.slices(pd.concat([frame] * 3), {"region": "Region", "source": "Source"}, level=0.9, min_rows=2)
+    thrice = thrice[thrice["rows"] > 3].reset_index(drop=True)
+    pd.testing.assert_frame_equal(thrice[["low", "high"]], found[["low", "high"]])

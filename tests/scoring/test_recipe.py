@@ -71,5 +71,5 @@ def test_a_long_history_is_searched_in_part_and_its_calibrate_window_scored_whol
     judged = learned.judged
     calibrate = snapshots.loc[snapshots["split"] == "calibrate", "lead_id"]
     assert sorted(judged.loc[judged["split"] == "calibrate", "lead_id"]) == sorted(calibrate)
-    assert (judged["split"] == "train").sum() < 0.5 * (snapshots["split"] == "train").sum()
+    assert set(judged["split"]) == {"calibrate"}
     assert not judged["lead_id"].duplicated().any()
