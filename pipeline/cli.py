@@ -327,9 +327,13 @@ def check_shuffle(
 
     workspace, params = _project()
     process.settle(params.run.seed)
-    progress = Progress(process.configure_logging("check-shuffle"), sum(params.tune.trials.values()), Clock.after(None))
-    found = shuffle.check(workspace, params, params.run.seed if seed is None else seed, progress)
-    progress.close()
+    log = process.configure_logging("check-shuffle")
+    found = shuffle.check(
+        workspace,
+        params,
+        params.run.seed if seed is None else seed,
+        lambda trials: Progress(log, trials, Clock.after(None)),
+    )
     typer.echo(
         f"with labels dealt at random the test window is ranked with an AUC of {found:.3f}: nothing slips through"
     )

@@ -12,7 +12,7 @@ from pipeline.params import Params
 from pipeline.paths import Workspace
 from pipeline.scorer.features import directions, feature_list
 from pipeline.scoring import metrics, recipe
-from pipeline.scoring.search import Trial
+from pipeline.scoring.search import Search, Trial
 
 #: How far from one half the AUC may lie, at least: with few conversions chance alone goes further.
 TOLERANCE = 0.06
@@ -27,10 +27,13 @@ def tolerance(label: np.ndarray) -> float:
     return float(max(TOLERANCE, 3 * np.sqrt((rows + 1) / (12 * max(hits * (rows - hits), 1.0)))))
 
 
-def check(workspace: Workspace, params: Params, seed: int, report: Callable[[Trial], None]) -> float:
+def check(workspace: Workspace, params: Params, seed: int, progress: Callable[[int], Callable[[Trial], None]]) -> float:
     """AUC on the test window of a system that learned from labels dealt anew among all snapshots, guard off.
 
     A pipeline that lets an answer slip into its features or its folds finds something even then.
+
+    Args:
+        progress: given the number of trials, a function that is told of each one.
 
     Raises:
         ArtefactError: featurize has not run, or its results were changed.
@@ -44,6 +47,7 @@ def check(workspace: Workspace, params: Params, seed: int, report: Callable[[Tri
     names = [feature["name"] for feature in feature_list(spec)]
     test = (snapshots["split"] == "test").to_numpy()
     before, after = snapshots[~test].reset_index(drop=True), snapshots[test]
+    planned = Search.of(before, before[names], params.tune, params.run.seed, timed=spec["timed"]).planned()
     learned = recipe.learn(
         before,
         before[names],
@@ -52,7 +56,7 @@ def check(workspace: Workspace, params: Params, seed: int, report: Callable[[Tri
         horizon_days=spec["horizon_days"],
         directions=directions(spec),
         guarded=False,
-        report=report,
+        report=progress(sum(planned.values())),
     )
     label = after["label"].to_numpy()
     found, limit = metrics.auc(label, learned.margin.values(after[names])), tolerance(label)

@@ -34,11 +34,16 @@ def test_curves_grow_with_history_and_age_with_time(run):
 
 
 def test_nothing_is_found_in_labels_dealt_at_random(run):
-    seen = []
-    found = shuffle.check(*run, 5, seen.append)
+    planned, seen = [], []
+
+    def progress(trials):
+        planned.append(trials)
+        return seen.append
+
+    found = shuffle.check(*run, 5, progress)
     label = pd.read_parquet(run[0].path("featurize/snapshots.parquet")).query("split == 'test'")["label"].to_numpy()
     assert abs(found - 0.5) <= shuffle.tolerance(label)
-    assert seen
+    assert planned == [len(seen)] and seen
 
 
 def test_an_answer_among_the_features_fails_the_check(run, monkeypatch):
@@ -47,7 +52,7 @@ def test_an_answer_among_the_features_fails_the_check(run, monkeypatch):
     monkeypatch.setattr(shuffle, "feature_list", lambda spec: [*features(spec), {"name": "label"}])
     monkeypatch.setattr(shuffle, "directions", lambda spec: None)
     with pytest.raises(ProofFailed, match="An answer slips into the features or the folds"):
-        shuffle.check(*run, 5, lambda _: None)
+        shuffle.check(*run, 5, lambda _: lambda _: None)
 
 
 @pytest.mark.parametrize(("hits", "limit"), [(20, 0.20), (50, 0.13), (1000, 0.06)])
@@ -64,7 +69,7 @@ def test_both_say_what_to_run_first_where_nothing_has_run(run, tmp_path):
     _, params = run
     for act in (
         lambda: curves.curves(Workspace(tmp_path), params),
-        lambda: shuffle.check(Workspace(tmp_path), params, 1, print),
+        lambda: shuffle.check(Workspace(tmp_path), params, 1, lambda _: lambda _: None),
     ):
         with pytest.raises(ArtefactError, match="dvc repro"):
             act()

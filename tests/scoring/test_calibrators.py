@@ -339,7 +339,7 @@ def test_a_lead_seen_four_times_is_one_piece_of_evidence():
     nothing = rows.iloc[:0].assign(step=0, log_odds=0.0)
     choice = Choice(FLAT)
     once, four = (calibrators.interval(one, Contest(choice, pd.DataFrame(), nothing), PARAMS) for one in (rows, again))
-    assert np.mean(four.high) == pytest.approx(np.mean(once.high), rel=0.1)
+    assert np.mean(four.high) == pytest.approx(np.mean(once.high), rel=1e-6)
 
 
 def test_one_margin_for_all_has_an_interval_too():
