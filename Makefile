@@ -27,7 +27,7 @@ repro: $(READY) ## run the whole pipeline, log it to MLflow, print the summary
 	@.venv/bin/leads summary
 
 test: $(TEST_READY) ## check everything: style, types, house rules, every test
-	@$(PY) -m pytest --numprocesses 2 --dist loadfile
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(TEST_READY) ## style, types and import layers only
 	@$(PY) -m pytest -q tests/test_house.py

@@ -9,11 +9,16 @@ from hypothesis import settings
 from pipeline import process
 from tests.workspaces import run_stages, small_workspace
 
-# A busy machine takes its time; no test is about how long an example takes.
+# No test is about how long an example takes.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 process.configure_environment()
 os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow files first: whoever runs several at a time has short ones left to fill up the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")

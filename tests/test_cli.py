@@ -19,6 +19,8 @@ from pipeline.scorer import ScorerError
 from tests import lead_files
 from tests.workspaces import small_workspace
 
+pytestmark = pytest.mark.slow
+
 RUNNER = CliRunner()
 
 

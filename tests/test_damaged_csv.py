@@ -16,6 +16,8 @@ from pipeline.adapters import expectations
 from pipeline.leads.contract import parse, resolve
 from pipeline.params import Params
 
+pytestmark = pytest.mark.slow
+
 SEED = 7
 SAMPLE = 108
 

@@ -15,6 +15,8 @@ import pytest
 from pipeline.paths import catalogue
 from tests.workspaces import small_workspace
 
+pytestmark = pytest.mark.slow
+
 #: Left out of byte-equality: a page for reading, and what names a registry.
 FREE = ("validate/docs", "register/")
 

@@ -8,6 +8,8 @@ from pipeline.leads.demo_law import law
 from pipeline.leads.snapshots import rows_at
 from pipeline.scoring import metrics
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def truth(demo_run):

@@ -9,6 +9,8 @@ import pytest
 from benchmarks.leaks import sets
 from benchmarks.leaks.__main__ import generated, judge
 
+pytestmark = pytest.mark.slow
+
 PUBLISHED = {
     "uci_bank_marketing/bank-additional-full.csv": "duration",
     "uci_bank_marketing/bank-full.csv": "duration",

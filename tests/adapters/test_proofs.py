@@ -12,6 +12,8 @@ from pipeline.errors import ArtefactError, ProofFailed
 from pipeline.leads.truncation import refuse_differences
 from pipeline.paths import Workspace
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def copy(demo_run, tmp_path_factory):

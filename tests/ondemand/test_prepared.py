@@ -18,6 +18,8 @@ from pipeline.scoring import members
 from tests import lead_files
 from tests.workspaces import small_workspace
 
+pytestmark = pytest.mark.slow
+
 TABLE = lead_files.prepared().frame
 COLUMNS = [name for name in TABLE if name != "won"]
 

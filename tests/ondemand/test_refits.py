@@ -10,6 +10,8 @@ from pipeline.params import load
 from pipeline.paths import Workspace
 from pipeline.scoring import metrics
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(demo_run):

@@ -13,6 +13,8 @@ from pipeline.scorer.tiers import name
 from pipeline.scoring import calibrators
 from pipeline.scoring.calibrators import Choice, Contest
 
+pytestmark = pytest.mark.slow
+
 PARAMS = params_module.load(Path(__file__).parents[2] / "params.yaml").calibrate
 SAME = Calibration("none", 0.0, 1.0, 1.0)
 FLAT = Calibration("sigmoid", -0.7, 0.6, 0.6)

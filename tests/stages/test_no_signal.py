@@ -14,6 +14,8 @@ from pipeline.scorer import Scorer
 from tests import fake_results
 from tests.workspaces import run_stages
 
+pytestmark = pytest.mark.slow
+
 #: Less of everything that is not asked about; with so few conversions only two trials are needed.
 LESS = {
     "columns: 12": "columns: 1",
