@@ -31,15 +31,25 @@ def plan(project_root):
     return Search(shared, 1, timed=True, needed=0, categories=True)
 
 
-def test_a_trial_whose_process_ended_is_done_by_another(plan, tmp_path, monkeypatch):
+@pytest.fixture
+def shared(tmp_path, monkeypatch):
+    """Opens the same study again and again; four seconds of silence are borne."""
     monkeypatch.setattr(studies, "SILENT", 4)
-    url = f"sqlite:///{tmp_path / 'shared.db'}"
-    first = studies.open_study(Workspace(tmp_path), "study", url)
+    return lambda: studies.open_study(Workspace(tmp_path), "study", f"sqlite:///{tmp_path / 'shared.db'}")
+
+
+def begun(study: optuna.Study) -> optuna.Trial:
+    """A trial of which nothing more is heard unless the test says so."""
     with pytest.warns(UserWarning, match="Heartbeat"):
-        left = first.ask()
+        return study.ask()
+
+
+def test_a_trial_whose_process_ended_is_done_by_another(plan, shared, monkeypatch):
+    first = shared()
+    left = begun(first)
     with _heartbeat.get_heartbeat_thread(left._trial_id, first._storage):
         pass  # one sign of life, and no more
-    second = studies.open_study(Workspace(tmp_path), "study", url)
+    second = shared()
     monkeypatch.setattr(studies, "LOOK", 0.5)
     waits: list[int] = []
 
@@ -53,12 +63,9 @@ def test_a_trial_whose_process_ended_is_done_by_another(plan, tmp_path, monkeypa
     assert second.get_trials(deepcopy=False)[left.number].state == FAILED
 
 
-def test_a_process_that_lives_is_waited_for(plan, tmp_path, monkeypatch):
-    monkeypatch.setattr(studies, "SILENT", 4)
-    url = f"sqlite:///{tmp_path / 'shared.db'}"
-    study = studies.open_study(Workspace(tmp_path), "study", url)
-    with pytest.warns(UserWarning, match="Heartbeat"):
-        running = study.ask()
+def test_a_process_that_lives_is_waited_for(plan, shared, monkeypatch):
+    study = shared()
+    running = begun(study)
     waits: list[int] = []
 
     def wait() -> None:
@@ -70,7 +77,7 @@ def test_a_process_that_lives_is_waited_for(plan, tmp_path, monkeypatch):
             running.set_user_attr(name, value)
         study.tell(running, 0.4)
 
-    other = studies.open_study(Workspace(tmp_path), "study", url)
+    other = shared()
     with _heartbeat.get_heartbeat_thread(running._trial_id, study._storage):
         trials = plan.run(Judge(), {"scorecard": other}, lambda _: None, wait=wait)
     assert len(waits) == 1 and sorted(trial.loss for trial in trials) == [0.4, 0.5]
