@@ -19,6 +19,9 @@ from pipeline.scoring.local_level import walk
 #: Blocks of rows that a walk of the level is looked for in, at least.
 MIN_BLOCKS = 5
 
+#: Leaves a margin as it is.
+AS_IT_IS = Calibration("none", 0.0, 1.0, 1.0)
+
 
 def fit(kind: CalibratorKind, label: np.ndarray, margin: np.ndarray) -> Calibration:
     """One calibrator on rows out of sample; `sigmoid` and `beta` fall back to a simpler kind where a slope would not
@@ -27,7 +30,7 @@ def fit(kind: CalibratorKind, label: np.ndarray, margin: np.ndarray) -> Calibrat
     Source: Platt 1999; Kull, Silva Filho and Flach, Beyond sigmoids, 2017. Newton's method on two or three parameters.
     """
     if kind == "none":
-        return Calibration(kind, 0.0, 1.0, 1.0)
+        return AS_IT_IS
     shift = best_intercept(label, margin)
     if kind == "intercept":
         return Calibration(kind, shift, 1.0, 1.0)
@@ -149,11 +152,16 @@ def _learned(
         yield _leveled(fitted[kind], parts, params) if moving else Choice(fitted[kind])
 
 
+def _known(rows: pd.DataFrame, margin: str = "margin") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Label, margin and lead of rows."""
+    return rows["label"].to_numpy(dtype="float64"), rows[margin].to_numpy(), rows["lead_id"].to_numpy()
+
+
 def _leveled(calibration: Calibration, parts: list[pd.DataFrame], params: Calibrate) -> Choice:
     """The calibrator with a level of its own where blocks of rows give evidence that it has moved."""
     if len(parts) < MIN_BLOCKS:
         return Choice(calibration)
-    found = np.array([_distance(part, calibration) for part in parts])
+    found = np.array([distance(*_known(part), calibration) for part in parts])
     middle = np.array([part["position"].mean() for part in parts])
     walked = walk(found[:, 0], found[:, 1], np.maximum(np.diff(middle), 1e-9))
     if walked.evidence < params.level_evidence:
@@ -170,15 +178,20 @@ def _leveled(calibration: Calibration, parts: list[pd.DataFrame], params: Calibr
     )
 
 
-def _distance(rows: pd.DataFrame, calibration: Calibration) -> tuple[float, float]:
-    """The shift of the margin after which predicted and observed conversions agree, and its variance, robust to several
-    rows of one lead."""
-    label, margin = rows["label"].to_numpy(dtype="float64"), rows["margin"].to_numpy()
+def distance(
+    label: np.ndarray, margin: np.ndarray, lead: np.ndarray, calibration: Calibration = AS_IT_IS
+) -> tuple[float, float]:
+    """How far observed conversions lie off predicted ones: the shift of the margin after which both agree, and its
+    variance, robust to several rows of one lead and never below that of independent rows.
+
+    Args:
+        label, margin, lead: of the rows, shape (n_rows,) each, n_rows > 0; `lead` only tells leads apart.
+    """
     shift = level_of(label, margin, calibration)
     probability = calibration.probability(margin + shift)
     spread = probability * (1 - probability)
     rise = float(np.sum(spread * calibration.slope(margin + shift)))
-    by_lead = pd.Series(label - probability).groupby(rows["lead_id"].to_numpy()).sum().to_numpy()
+    by_lead = pd.Series(label - probability).groupby(lead).sum().to_numpy()
     return shift, max(float((by_lead**2).sum()), float(spread.sum())) / rise**2
 
 
@@ -252,40 +265,42 @@ def _judge(
     return pd.concat(parts, ignore_index=True), np.concatenate(losses), np.concatenate(odds)
 
 
-def interval(rows: pd.DataFrame, contest: Contest, params: Calibrate) -> Interval:
+def interval(rows: pd.DataFrame, contest: Contest, params: Calibrate, *, timed: bool) -> Interval:
     """The range of the conversion rate of leads scored alike, around the margin with the current level in it.
 
     Three errors add up as variances, in log-odds, each estimated from rows out of sample and of leads (a lead seen four
     times is one piece of evidence):
 
     - of the fit: the covariance of a line through the log-odds, and the error of the level where it has one of its own;
-    - of the shape: what bins of equal count lie off the calibrated rate beyond what chance explains;
-    - of the time: what whole steps lay off, one step ahead, beyond what chance explains.
+    - of the shape: what bins of equal count lie off a curve through all of them, beyond what chance explains;
+    - of the time: what whole periods lie off a forecast of them, beyond what chance explains. Periods are the steps,
+      forecast by calibrators of all that came before, and the groups, forecast by members of all that came before:
+      steps lie near to what they were forecast from, groups about as far as scores are used.
 
     Args:
-        rows: as `choose` takes them.
+        rows: as `choose` takes them, with `group` (scored by the same members).
+        timed: the position is time; without it groups are no periods.
     """
     choice = contest.choice
-    margin = rows["margin"].to_numpy() + choice.level
+    label, margin, lead = _known(rows)
+    margin = margin + choice.level
     z = choice.calibration.log_odds(margin)
-    label, lead = rows["label"].to_numpy(dtype="float64"), rows["lead_id"].to_numpy()
     covariance = _covariance(z, label, lead)
     knots = np.unique(np.quantile(margin, np.linspace(0.0, 1.0, 2 * params.bins + 1)))
     line = np.column_stack([np.ones(len(knots)), choice.calibration.log_odds(knots)])
     variance = np.einsum("ij,jk,ik->i", line, covariance, line)
     slope = choice.calibration.slope(knots)
     variance = variance + (slope * choice.error) ** 2
+    # Old rows lie off the current level together: that is of the time, not of the shape.
+    z = z + level_of(label, z, AS_IT_IS)
     order = np.argsort(z, kind="stable")
     variance = variance + _excess(
-        [(z[part], label[part], lead[part]) for part in np.array_split(order, 2 * params.bins)]
+        [(label[part], z[part], lead[part]) for part in np.array_split(order, 2 * params.bins) if len(part)]
     )
-    ahead = contest.ahead
-    variance = variance + _excess(
-        [
-            (part["log_odds"].to_numpy(), part["label"].to_numpy(dtype="float64"), part["lead_id"].to_numpy())
-            for _, part in ahead.groupby("step")
-        ]
-    )
+    periods = [_known(part, "log_odds") for _, part in contest.ahead.groupby("step")]
+    if timed:
+        periods += [_known(part) for _, part in rows.groupby("group")]
+    variance = variance + _excess(periods)
     half = stats.norm.ppf(0.5 + params.interval_level / 2) * np.sqrt(variance)
     return Interval(params.interval_level, knots.tolist(), (-half).tolist(), half.tolist())
 
@@ -300,22 +315,21 @@ def _covariance(z: np.ndarray, label: np.ndarray, lead: np.ndarray) -> np.ndarra
     return np.asarray(inverse @ (score.T @ score) @ inverse)
 
 
-def _off(z: np.ndarray, label: np.ndarray, lead: np.ndarray) -> tuple[float, float]:
-    """How far in log-odds the observed rate lies off the predicted one, to first order, and the variance of that."""
-    probability = sigmoid(z)
-    curvature = float(np.sum(probability * (1 - probability)))
-    apart = pd.Series(label - probability).groupby(lead).sum().to_numpy()
-    return float(apart.sum() / curvature), float((apart**2).sum() / curvature**2)
-
-
 def _excess(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
-    """Variance of the parts' distances beyond their own errors, >= 0: method of moments, weighted by precision."""
-    found = [_off(*part) for part in parts if len(part[0])]
-    if len(found) < 2:
+    """Variance of the parts' distances beyond their own errors, >= 0; 0 for fewer than two parts.
+
+    Source: Paule and Mandel, Consensus values and weighting factors, 1982, around zero.
+    """
+    if len(parts) < 2:
         return 0.0
-    apart, variance = (np.array(values) for values in zip(*found, strict=True))
-    weight = 1 / np.maximum(variance, 1e-12)
-    return max(0.0, float(np.average(apart**2 - variance, weights=weight)))
+    apart, variance = (np.array(values) for values in zip(*(distance(*part) for part in parts), strict=True))
+
+    def surplus(excess: float) -> float:
+        return float(np.sum(apart**2 / (variance + excess))) - len(apart)
+
+    # Where every distance is at most the square root of this, there is no surplus.
+    most = float(np.max(apart**2))
+    return 0.0 if surplus(0.0) <= 0 else float(optimize.brentq(surplus, 0.0, most, xtol=1e-12))
 
 
 def tiers(probability: np.ndarray, params: Calibrate) -> list[dict[str, Any]]:

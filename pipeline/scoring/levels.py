@@ -10,8 +10,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from pipeline.params import Evaluate
-from pipeline.scorer.calibration import sigmoid
-from pipeline.scoring.fit import best_intercept
+from pipeline.scoring.calibrators import distance
 
 DAY = pd.Timedelta(days=1)
 
@@ -37,11 +36,8 @@ def figures(
         interval lies beyond `params.max_shift` on one side.
     """
     odds = np.log(probability) - np.log1p(-probability)
-    shift = best_intercept(label, odds)
-    shifted = sigmoid(odds + shift)
-    by_lead = pd.Series(label - shifted).groupby(lead.to_numpy()).sum().to_numpy()
-    error = float(np.sqrt((by_lead**2).sum()) / np.sum(shifted * (1 - shifted)))
-    half = norm.ppf(0.5 + params.interval_level / 2) * error
+    shift, variance = distance(label, odds, lead.to_numpy())
+    half = float(norm.ppf(0.5 + params.interval_level / 2) * np.sqrt(variance))
     found: dict[str, Any] = {
         "level": float(level["log_odds"]),
         "level_rows": int(level["rows"]),

@@ -86,5 +86,5 @@ def learn(
         margin = members.base_rate(features, label)
         judged["margin"] = margin.base
     contest = calibrators.choose(judged, params.calibrate, horizon_days=horizon_days, timed=timed)
-    interval = calibrators.interval(judged, contest, params.calibrate)
+    interval = calibrators.interval(judged, contest, params.calibrate, timed=timed)
     return Learned(margin, contest, interval, found, trials, weights, judged, plan.needed)

@@ -21,7 +21,7 @@ def run(stage: Stage) -> None:
         rows["margin"] = margin.base
     contest = calibrators.choose(rows, params, horizon_days=spec["horizon_days"], timed=spec["timed"])
     choice = contest.choice
-    interval = calibrators.interval(rows, contest, params)
+    interval = calibrators.interval(rows, contest, params, timed=spec["timed"])
     newest = rows[rows["split"] == "calibrate"]
     probability = choice.probability(newest["margin"].to_numpy())
     tiers = calibrators.tiers(probability, params)

@@ -52,7 +52,7 @@ STILL = {"level_evidence": np.inf}
 def around(rows: pd.DataFrame, contest: Contest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lower end, probability and upper end, as the scorer gives them."""
     margin = rows["margin"].to_numpy() + contest.choice.level
-    low, high = calibrators.interval(rows, contest, PARAMS).around(margin, contest.choice.calibration)
+    low, high = calibrators.interval(rows, contest, PARAMS, timed=False).around(margin, contest.choice.calibration)
     return low, contest.choice.probability(rows["margin"].to_numpy()), high
 
 
@@ -313,7 +313,7 @@ def test_the_interval_narrows_with_rows():
 def test_the_interval_is_wider_where_there_are_fewer_rows():
     """In log-odds: far out on the line of the fit, rather than in the middle of the margins."""
     rows = drawn(6000)
-    found = calibrators.interval(rows, choose(rows, **STILL), PARAMS)
+    found = calibrators.interval(rows, choose(rows, **STILL), PARAMS, timed=False)
     half = np.array(found.high)
     middle = np.argmin(half)
     assert half[0] > 1.3 * half[middle] and half[-1] > 1.3 * half[middle]
@@ -328,11 +328,65 @@ def test_what_whole_steps_lay_off_widens_the_interval():
     wave = np.where((still["position"] - 9600) // 1800 % 2, 0.5, -0.5)
     restless = still.assign(label=(rng.random(24_000) < sigmoid(still["margin"].to_numpy() + wave)).astype("int8"))
     calm, moving = (
-        np.mean(calibrators.interval(rows, choose(rows, **STILL), PARAMS).high) for rows in (still, restless)
+        np.mean(calibrators.interval(rows, choose(rows, **STILL), PARAMS, timed=False).high)
+        for rows in (still, restless)
     )
     # The deviation of the steps, 0.5, times 1.645.
     assert calm < 0.1
     assert moving == pytest.approx(0.82, abs=0.1)
+
+
+def test_what_whole_groups_lay_off_widens_the_interval_where_the_position_is_time():
+    """Six groups, each 0.4 above or below what members that had not seen it foretold; no step was judged."""
+    rng = np.random.default_rng(np.random.SeedSequence([6]))
+    rows = drawn(24_000, SAME)
+    rows["group"] = rows["position"] // 4000
+    chance = sigmoid(rows["margin"].to_numpy() + np.where(rows["group"] % 2, 0.4, -0.4))
+    rows["label"] = (rng.random(24_000) < chance).astype("int8")
+    contest = Contest(Choice(SAME), pd.DataFrame(), rows.iloc[:0].assign(step=0, log_odds=0.0))
+    untimed, timed = (np.mean(calibrators.interval(rows, contest, PARAMS, timed=timed).high) for timed in (False, True))
+    assert untimed < 0.1
+    # The deviation of the groups, 0.4, times 1.645.
+    assert timed == pytest.approx(0.66, abs=0.05)
+
+
+def test_a_level_that_has_moved_says_nothing_of_the_shape():
+    """Rows before the move lie off the current level all together; bins of them lie on one curve."""
+    rows = drawn(20_000, SAME, jump=1.2, at=0.7)
+    level = Choice(SAME, level=1.2, error=0.05)
+    contest = Contest(level, pd.DataFrame(), rows.iloc[:0].assign(step=0, log_odds=0.0))
+    half = np.median(calibrators.interval(rows, contest, PARAMS, timed=False).high)
+    # The errors of the level and of the fit; old and new rows together are a little flatter than either.
+    assert half < 1.645 * 0.12
+
+
+def test_the_excess_of_parts_is_found_whatever_their_sizes():
+    rng = np.random.default_rng(np.random.SeedSequence([7]))
+    for true in (0.0, 0.3):
+        parts = []
+        for k in range(300):
+            margin = rng.normal(-1.5, 1.0, 200 if k % 2 else 1500)
+            label = (rng.random(len(margin)) < sigmoid(margin + rng.normal(0.0, true))).astype("float64")
+            parts.append((label, margin, np.arange(len(margin))))
+        assert np.sqrt(calibrators._excess(parts)) == pytest.approx(true, abs=0.05)
+    assert calibrators._excess(parts[:1]) == 0.0
+
+
+def test_the_error_of_a_distance_is_what_it_varies_by_and_counts_leads():
+    rng = np.random.default_rng(np.random.SeedSequence([8]))
+    margin = rng.normal(-1.5, 1.0, 400)
+    found = np.array(
+        [
+            calibrators.distance((rng.random(400) < sigmoid(margin + 0.5)).astype("float64"), margin, np.arange(400))
+            for _ in range(400)
+        ]
+    )
+    assert found[:, 0].mean() == pytest.approx(0.5, abs=0.03)
+    assert found[:, 0].var() == pytest.approx(found[:, 1].mean(), rel=0.2)
+    label = (rng.random(400) < sigmoid(margin)).astype("float64")
+    once = calibrators.distance(label, margin, np.arange(400))
+    four = calibrators.distance(np.repeat(label, 4), np.repeat(margin, 4), np.repeat(np.arange(400), 4))
+    assert four == pytest.approx(once, rel=1e-6)
 
 
 def test_a_lead_seen_four_times_is_one_piece_of_evidence():
@@ -340,7 +394,8 @@ def test_a_lead_seen_four_times_is_one_piece_of_evidence():
     again = pd.concat([rows] * 4, ignore_index=True).sort_values("position", kind="stable", ignore_index=True)
     nothing = rows.iloc[:0].assign(step=0, log_odds=0.0)
     choice = Choice(FLAT)
-    once, four = (calibrators.interval(one, Contest(choice, pd.DataFrame(), nothing), PARAMS) for one in (rows, again))
+    contest = Contest(choice, pd.DataFrame(), nothing)
+    once, four = (calibrators.interval(one, contest, PARAMS, timed=False) for one in (rows, again))
     assert np.mean(four.high) == pytest.approx(np.mean(once.high), rel=1e-6)
 
 
