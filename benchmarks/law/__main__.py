@@ -11,7 +11,8 @@ the base rate shifts while the model has time to see it.
 Printed per seed: log-loss over that of the law on the same labels; mean distance of score and law over ten bins; bins
 of the whole test window whose Wilson interval, as `evaluate` draws it, holds the mean score; how often the law's mean
 lies in the interval, over fifty groups of leads scored alike; the mean width of the intervals over that of the one
-constant width that covers as often; and the shift of the level that the evaluation reports.
+constant width that covers as often (once more over the groups of all seeds, where one width must serve them all); and
+the shift of the level that the evaluation reports.
 """
 
 from __future__ import annotations
@@ -59,18 +60,24 @@ def main() -> None:
     params = params_module.load(workspace.params)
     resolved = sources.read_contract(workspace, "demo")
     process.settle(params.run.seed)
-    rows = []
+    rows, groups = [], []
     for seed in range(asked.first, asked.first + asked.seeds):
         begun = time.monotonic()
-        rows.append({"seed": seed} | one(params, resolved, asked, seed) | {"seconds": round(time.monotonic() - begun)})
+        found, alike = one(params, resolved, asked, seed)
+        groups.append(alike)
+        rows.append({"seed": seed} | found | {"seconds": round(time.monotonic() - begun)})
         print(pd.DataFrame(rows[-1:]).round(4).to_string(index=False, header=len(rows) == 1), flush=True)
     table = pd.DataFrame(rows)
     print(table.drop(columns=["seed"]).mean(numeric_only=True).round(4).to_string())
+    held, ratio = widths(pd.concat(groups))
+    print(f"over the groups of all seeds: covered {held:.3f}, {ratio:.2f} times the constant width")
     print(f"nine of ten bins hold in {(table['bins'] >= 0.9).sum()} of {len(table)} seeds")
 
 
-def one(params: Params, resolved: Resolved, asked: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """The figures of one seed."""
+def one(
+    params: Params, resolved: Resolved, asked: argparse.Namespace, seed: int
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """As `figures`, for one seed."""
     world = params.ingest.demo.model_copy(update={"leads": asked.leads, "dirty_share": 0.0})
     run = params.run.model_copy(update={"seed": seed})
     params = params.model_copy(update={"run": run})
@@ -115,43 +122,52 @@ def figures(
     probability: np.ndarray,
     some: np.ndarray,
     truth: np.ndarray,
-) -> dict[str, Any]:
-    """What is printed; `truth` is the law's chance of the test snapshots at the places `some`."""
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """What is printed, and the groups of leads scored alike: law, score, low, high.
+
+    `truth`: the law's chance of the test snapshots at the places `some`.
+    """
     label = tested["label"].to_numpy(dtype="float64")
     low, high = learned.interval.around(margin[some], learned.contest.choice.calibration)
     mine = probability[some]
-    apart, inside, width, centre, means = [], [], [], [], []
     order = np.argsort(mine, kind="stable")
-    for part in np.array_split(order, 10):
-        apart.append(abs(mine[part].mean() - truth[part].mean()))
-    for part in np.array_split(order, GROUPS):
-        means.append(truth[part].mean())
-        centre.append(mine[part].mean())
-        inside.append(low[part].mean() <= means[-1] <= high[part].mean())
-        width.append((high[part] - low[part]).mean())
-    # The one half width, in probability, that holds as many groups.
-    distance = np.sort(np.abs(np.array(means) - np.array(centre)))
-    constant = 2 * distance[max(sum(inside) - 1, 0)]
+    apart = [abs(mine[part].mean() - truth[part].mean()) for part in np.array_split(order, 10)]
+    alike = pd.DataFrame(
+        [[one[part].mean() for one in (truth, mine, low, high)] for part in np.array_split(order, GROUPS)],
+        columns=["law", "score", "low", "high"],
+    )
+    held, ratio = widths(alike)
     level = calibrators.described(learned.contest.choice, params.calibrate)
     shift = levels.figures(level, tested["as_of"], tested[LEAD_KEY], label, probability, params.evaluate)
     reliability = metrics.reliability(
         label, probability, params.evaluate.bins, params.evaluate.reliability_level, tested[LEAD_KEY]
     )
-    return {
+    found = {
         "loss_ratio": metrics.log_loss(label[some], mine) / metrics.log_loss(label[some], truth),
         "expected_ratio": expected(truth, mine) / expected(truth, truth),
         "auc": metrics.auc(label, probability),
         "error_to_law": float(np.mean(apart)),
         "bins": float(reliability["holds"].mean()),
-        "covered": float(np.mean(inside)),
+        "covered": held,
         "covered_leads": float(np.mean((low <= truth) & (truth <= high))),
-        "width": float(np.mean(width)),
-        "width_ratio": float(np.mean(width)) / constant if constant else float("nan"),
+        "width": float((alike["high"] - alike["low"]).mean()),
+        "width_ratio": ratio,
         "level": learned.contest.choice.level,
         "calibrator": learned.contest.choice.calibration.kind,
         "shift": shift["level_shift"],
         "rows": len(tested),
     }
+    return found, alike
+
+
+def widths(alike: pd.DataFrame) -> tuple[float, float]:
+    """How often the law lies in the interval, and their mean width over the one constant width, in probability, that
+    holds as many groups; NaN where none is held."""
+    inside = (alike["low"] <= alike["law"]) & (alike["law"] <= alike["high"])
+    if not inside.any():
+        return 0.0, float("nan")
+    distance = np.sort((alike["law"] - alike["score"]).abs())
+    return float(inside.mean()), float((alike["high"] - alike["low"]).mean() / (2 * distance[inside.sum() - 1]))
 
 
 def expected(truth: np.ndarray, probability: np.ndarray) -> float:
