@@ -55,8 +55,15 @@ def score(
         str | None, typer.Option(help="Moment to score at, as 2026-01-31 or 2026-01-31T12:00; UTC.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the scores go.")] = Path("scores.csv"),
+    moves: Annotated[
+        bool,
+        typer.Option(
+            "--what-would-change",
+            help="Also name the smallest change by lead or sales that lifts a lead a tier. Takes far longer.",
+        ),
+    ] = False,
 ) -> None:
-    """Score raw leads: key, as-of, score, probability, interval, tier, reasons, flags, model version.
+    """Score raw leads: key, as-of, score, probability, interval, tier, grade, reasons, flags, model version.
 
     Leads already converted or lost, and rows that validation would refuse, are listed with the reason and no score.
 
@@ -79,7 +86,7 @@ def score(
             raise ParamsError(
                 "--open takes its leads, activities and as-of date from the history; leave the others out."
             )
-        result = batch.score_open(scorer, workspace, params.run.contract)
+        result = batch.score_open(scorer, workspace, params.run.contract, moves=moves)
     else:
         now = pd.Timestamp(datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0))
         resolved = sources.read_contract(workspace, params.run.contract)
@@ -92,6 +99,7 @@ def score(
             as_of=moment,
             now=now,
             max_bytes=params.ingest.max_file_mib * 2**20,
+            moves=moves,
         )
         if moment is None and (result.scores["as_of"].dropna() == now).any():
             typer.echo(

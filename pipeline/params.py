@@ -357,7 +357,7 @@ CalibratorKind = Literal["none", "intercept", "sigmoid", "beta"]
 
 
 class Calibrate(Section):
-    """Choice of calibrator and level, reliability bins, the interval, and where tiers begin."""
+    """Choice of calibrator and level, reliability bins, the interval, where tiers begin, and grades."""
 
     calibrators: Annotated[list[CalibratorKind], Field(min_length=1)]
     level_blocks: Annotated[int, Field(ge=5)]
@@ -368,9 +368,13 @@ class Calibrate(Section):
     bins: Annotated[int, Field(ge=2, le=50)]
     interval_level: Annotated[float, Field(gt=0.5, lt=1)]
     tiers: dict[str, Share]
+    grades: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1, max_length=8)]
+    grade_rows: Annotated[int, Field(ge=100)]
 
     @model_validator(mode="after")
     def _tiers(self) -> Self:
+        if sorted(set(self.grades)) != self.grades:
+            raise ValueError("grades must be rising top shares of the leads")
         shares = list(self.tiers.values())
         if not shares or sorted(set(shares)) != shares or shares[-1] != 1.0:
             raise ValueError("tiers must name rising top shares of the leads, the last one 1.0")
@@ -378,9 +382,14 @@ class Calibrate(Section):
 
 
 class Explain(Section):
+    """How many rows, leads and reasons are shown, and how what was learned is judged on later leads."""
+
     sample_rows: Positive
     waterfalls: Annotated[int, Field(ge=1, le=20)]
     reasons: Positive
+    bins: Annotated[int, Field(ge=2, le=50)]
+    interval_level: Annotated[float, Field(gt=0.5, lt=1)]
+    min_conversions: Positive
 
 
 class LeakPrice(Section):

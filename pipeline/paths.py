@@ -128,7 +128,10 @@ _CATALOGUE = [
     ),
     *_rows(
         "explain",
-        ("criteria.csv", "criterion", "criterion", "weight of each criterion: mean absolute and mean points, share"),
+        ("criteria.csv", "criterion", "criterion", "weight, direction and gain of each criterion"),
+        ("criteria_over_time.csv", "criterion", "quarter criterion", "whether each criterion works in every quarter"),
+        ("dependence.csv", "bin", "feature place", "mean contribution by value, per feature"),
+        ("dependence.png", "figure", "", "contribution by value, for the strongest features"),
         ("features.csv", "feature", "feature", "mean absolute contribution in log-odds"),
         ("contributions.parquet", "sampled snapshot", "lead_id as_of", "contributions in log-odds per feature"),
         ("waterfalls.csv", "reason", "lead_id as_of criterion", "base, points and score of the leads drawn"),

@@ -70,7 +70,7 @@ def thousand(demo_run, raw, tmp_path_factory):
     return path, expected
 
 
-NUMBERS = ["score", "probability", "interval_low", "interval_high", "base"]
+NUMBERS = ["score", "probability", "interval_low", "interval_high", "base", "fit_points", "engagement_points"]
 
 
 def test_raw_rows_score_as_evaluate_scored_them(leads, thousand, raw, tmp_path):
@@ -93,10 +93,29 @@ def test_raw_rows_score_as_evaluate_scored_them(leads, thousand, raw, tmp_path):
     got = got.sort_values(["lead_id", "as_of"])
     for name in NUMBERS:
         np.testing.assert_allclose(got[name].astype("float64"), expected[name], atol=1e-9, rtol=0)
-    for name in ("lead_id", "tier", "reasons"):
+    for name in ("lead_id", "tier", "grade", "reasons"):
         assert got[name].tolist() == expected[name].tolist()
     # Raw history holds rows that validation set aside; the scorer leaves them out as well, and says so.
     assert got["flags"].str.contains("history_left_out").any()
+
+
+def test_what_would_change_a_score_is_named_where_a_tier_is_left_to_reach(leads, thousand, raw, tmp_path):
+    path, _ = thousand
+    few = pd.read_csv(path, dtype=str, keep_default_na=False).head(60)
+    few.to_csv(tmp_path / "few.csv", index=False)
+    history = ("--activities", raw / "activities.csv", "--changes", raw / "changes.csv")
+    out = tmp_path / "scores.csv"
+    code, _, err = leads(
+        "score", tmp_path / "few.csv", *history, "--model", "challenger", "--what-would-change", "--out", out
+    )
+    assert code == 0, err
+    got = pd.read_csv(out, keep_default_na=False)
+    named = got[got["change"] != ""]
+    assert len(named) > 5
+    assert set(named["change_by"]) <= {"lead", "sales"}
+    assert (named["change_tier"] < named["tier"]).all()
+    assert (named["change_score"].astype("float64") > named["score"].astype("float64")).all()
+    assert (got.loc[got["tier"] == "A", "change"] == "").all()
 
 
 PYFUNC = """

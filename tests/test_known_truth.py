@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from pipeline.leads.demo_law import law
+from pipeline.leads.demo_world import FIT
 from pipeline.leads.snapshots import rows_at
 from pipeline.scoring import metrics
 
@@ -46,6 +47,16 @@ def test_the_candidate_comes_nearer_to_the_law_than_the_simple_rivals(truth):
 
 def test_the_candidate_ranks_leads_as_the_law_does(truth):
     assert truth["candidate"].corr(truth["law"], method="spearman") > 0.7
+
+
+@pytest.mark.parametrize("column", ["seniority", "source", "industry"])
+def test_the_shape_of_a_strong_criterion_is_that_of_the_law(demo_run, column):
+    """Mean contribution by value beside the effect that the demo's world gives the value; rare values tell little."""
+    table = pd.read_csv(demo_run / "data/explain/dependence.csv", keep_default_na=False)
+    rows = table[(table["feature"] == column) & (table["value"] != "others") & (table["rows"] >= 30)]
+    effect = rows["value"].map(lambda value: FIT[column].get(value, 0.0))
+    assert len(rows) >= 5
+    assert rows["log_odds"].corr(effect, method="spearman") > 0.75
 
 
 def test_labels_convert_as_often_as_the_law_says(demo_run):

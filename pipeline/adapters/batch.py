@@ -31,13 +31,17 @@ CHUNK = 20_000
 DECIDED = "already decided"
 REPEATED = "lead_id stands in another row too, for the same as_of"
 
+#: What `moves` adds: the smallest change that lifts a lead a tier, who can make it, and what the lead has then.
+MOVES = {"change": "change", "moved_by": "change_by", "score": "change_score", "tier": "change_tier"}
+
 #: As the scorer returns its columns.
 DTYPES = dict.fromkeys(OUTPUT, "str") | {"as_of": "datetime64[us]"} | dict.fromkeys(model_folder.DOUBLES, "float64")
 
 
 @dataclass(frozen=True)
 class Result:
-    """Scores in order (best first) with the columns of `OUTPUT`, and how many rows were scored and refused.
+    """Scores in order (best first) with the columns of `OUTPUT` (and of `MOVES`, where asked), and how many rows were
+    scored and refused.
 
     `notes`: what the reader of the scores should know of the input, one plain line each, with counts.
     """
@@ -58,11 +62,13 @@ def score_files(
     as_of: pd.Timestamp | None,
     now: pd.Timestamp,
     max_bytes: int,
+    moves: bool = False,
 ) -> Result:
     """Score a file of raw leads, under the contract that describes it.
 
     Args:
         as_of: the moment to score at; None uses the file's `as_of` column, and `now` where it has none.
+        moves: name the smallest change that lifts each lead a tier, too (the columns of `MOVES`).
 
     Raises:
         SourceError: a file is missing, unreadable or has no rows, or lacks a column that the contract names.
@@ -79,7 +85,7 @@ def score_files(
     decided = apart[CONVERTED].notna() if CONVERTED in apart else pd.Series(False, index=apart.index)
     twice = apart[LEAD_KEY].notna() & apart.duplicated([LEAD_KEY, "as_of"], keep=False)
     kept, history_notes = _history(tables, resolved)
-    scores = _score(scorer, apart[~decided & ~twice], *kept, str(leads))
+    scores = _score(scorer, apart[~decided & ~twice], *kept, str(leads), moves)
     unread = tables.refused[tables.refused["table"] == "leads"]
     parts = [
         scores,
@@ -97,8 +103,9 @@ def score_files(
     return _ranked(parts, [*notes, *history_notes])
 
 
-def score_open(scorer: Any, workspace: Workspace, name: str) -> Result:
-    """Score the history's own open leads as of its last recorded moment; `name` is the contract it must be of.
+def score_open(scorer: Any, workspace: Workspace, name: str, *, moves: bool = False) -> Result:
+    """Score the history's own open leads as of its last recorded moment; `name` is the contract it must be of, `moves`
+    as in `score_files`.
 
     Raises:
         ArtefactError: the stages before have not run, their results were changed, or are of another contract.
@@ -118,14 +125,21 @@ def score_open(scorer: Any, workspace: Workspace, name: str) -> Result:
     else:
         leads = leads.iloc[:0].assign(as_of=leads["created_at"].iloc[:0])
     activities, changes = (results.table(f"validate/{name}.parquet") for name in ("activities", "changes"))
-    return _ranked([_score(scorer, leads, activities, changes, "the open leads")], [])
+    return _ranked([_score(scorer, leads, activities, changes, "the open leads", moves)], [])
 
 
-def _score(scorer: Any, rows: pd.DataFrame, activities: pd.DataFrame, changes: pd.DataFrame, what: str) -> pd.DataFrame:
+def _score(
+    scorer: Any, rows: pd.DataFrame, activities: pd.DataFrame, changes: pd.DataFrame, what: str, moves: bool
+) -> pd.DataFrame:
     parts = [_unscored(rows.iloc[:0], "", scorer.version)]
     with model_folder.asking(scorer, what):
         for start in tqdm(range(0, len(rows), CHUNK), desc="score", unit="chunk", disable=len(rows) <= CHUNK):
-            parts.append(scorer.score(rows.iloc[start : start + CHUNK], activities, changes))
+            some = rows.iloc[start : start + CHUNK]
+            scores = scorer.score(some, activities, changes)
+            if moves:
+                found = scorer.what_would_change(some, activities, changes)
+                scores = pd.concat([scores, found[list(MOVES)].set_axis(list(MOVES.values()), axis=1)], axis=1)
+            parts.append(scores)
     return pd.concat(parts, ignore_index=True)
 
 
@@ -138,7 +152,8 @@ def _unscored(rows: pd.DataFrame, reason: str | pd.Series, version: str) -> pd.D
 
 def _ranked(parts: list[pd.DataFrame], notes: list[str]) -> Result:
     """Best first; equal scores by probability, then key; refused rows last, in their order."""
-    scores = pd.concat(parts, ignore_index=True)[OUTPUT]
+    scores = pd.concat(parts, ignore_index=True)
+    scores = scores[[*OUTPUT, *(name for name in MOVES.values() if name in scores)]]
     refused = scores["refused"].fillna("") != ""
     best = scores[~refused].sort_values(["probability", LEAD_KEY], ascending=[False, True])
     ranked = pd.concat([best, scores[refused]], ignore_index=True)
@@ -209,7 +224,8 @@ def export(result: Result, path: Path, reasons: int) -> None:
 
 
 def in_words(reasons: object, number: int) -> str:
-    """`Pricing pages +12.3; Company size -3.1`: the strongest reasons of one score."""
+    """`+12.3 visited the pricing page twice in 7 days; -3.1 Company size: 12 people`: the strongest reasons of one
+    score."""
     if not isinstance(reasons, str):
         return ""
-    return "; ".join(f"{criterion} {points:+.1f}" for criterion, points in json.loads(reasons)[:number])
+    return "; ".join(f"{one['points']:+.1f} {one['text']}" for one in json.loads(reasons)[:number])

@@ -474,12 +474,44 @@ def criteria(table: pd.DataFrame, *, most: int = 20) -> Figure:
 
 
 @_styled
+def dependence(table: pd.DataFrame, order: list[str], *, most: int = 6) -> Figure:
+    """What the value of a feature adds to the log-odds, for the strongest features.
+
+    Args:
+        table: `feature`, `value`, `place`, `low`, `high`, `log_odds`, `log_odds_low`, `log_odds_high`; a row per bin.
+        order: features, strongest first; the first `most` are drawn.
+    """
+    names = order[:most]
+    figure = _figure(0.5 + 2.3 * -(-len(names) // 2))
+    panels = figure.subplots(-(-len(names) // 2), 2, squeeze=False).ravel()
+    for axes, name in zip(panels, names, strict=False):
+        rows = table[table["feature"] == name].sort_values("place")
+        place = np.arange(len(rows))
+        axes.axhline(0, color=GREY, linewidth=1)
+        axes.vlines(place, rows["log_odds_low"], rows["log_odds_high"], color=PALE, linewidth=5)
+        known = (rows["value"] != "").to_numpy()
+        line = "-" if rows["low"].notna().any() else ""
+        axes.plot(place[known], rows["log_odds"].to_numpy()[known], "o", linestyle=line, color=BLUE, markersize=4)
+        axes.plot(place[~known], rows["log_odds"].to_numpy()[~known], "D", color=ORANGE, markersize=4)
+        labels = [_short(value) if value else "missing" for value in rows["value"]]
+        axes.set_xticks(place, labels, rotation=35, ha="right", fontsize=7.5)
+        axes.grid(visible=False, axis="x")
+        axes.set_title(_short(name), fontsize=9.5)
+    for axes in panels[len(names) :]:
+        axes.set_axis_off()
+    for axes in panels[::2]:
+        axes.set_ylabel("log-odds", fontsize=8.5)
+    _headline(figure, "What a value adds to the log-odds: mean (dot) and the middle 80 % of leads (bar)")
+    return figure
+
+
+@_styled
 def waterfall(table: pd.DataFrame, *, reasons: int) -> Figure:
     """From base to score, one panel per lead.
 
     Args:
-        table: `lead_id`, `as_of`, `step`, `kind` ("base", "reason", "score"), `criterion`, `points`, `start`, `end`, on
-            the scale of the score; steps in order.
+        table: `lead_id`, `as_of`, `step`, `kind` ("base", "reason", "score"), `text`, `points`, `start`, `end`, on the
+            scale of the score; steps in order.
         reasons: strongest reasons drawn one by one; the weaker ones become one bar.
     """
     leads = [rows for _, rows in table.groupby(["lead_id", "as_of"], sort=False)]
@@ -595,7 +627,7 @@ def _merged(rows: pd.DataFrame, reasons: int) -> pd.DataFrame:
         shown, rest = named, named.iloc[:0]
     parts = [
         base.assign(label="Base (typical lead)"),
-        shown.assign(label=[_short(name) for name in shown["criterion"]]),
+        shown.assign(label=[_short(text, 48) for text in shown["text"]]),
     ]
     if len(rest):
         parts.append(
@@ -629,7 +661,7 @@ def _percent(limit: float) -> PercentFormatter:
     return PercentFormatter(xmax=1, decimals=1 if limit < 0.05 else 0)
 
 
-def _short(name: object) -> str:
+def _short(name: object, most: int = 34) -> str:
     """A label that leaves room for the drawing."""
     text = str(name)
-    return text if len(text) <= 34 else text[:33] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"

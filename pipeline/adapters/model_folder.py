@@ -30,7 +30,7 @@ from pipeline.scorer.model import FORMAT, OUTPUT, content, verify, version_of
 #: What a serving environment needs; `xgboost-cpu` of the same version serves as well and is smaller.
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "xgboost")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}.0"
-DOUBLES = ("score", "probability", "interval_low", "interval_high", "base")
+DOUBLES = ("score", "probability", "interval_low", "interval_high", "base", "fit_points", "engagement_points")
 OUTPUT_TYPES = {"as_of": "datetime"} | dict.fromkeys(DOUBLES, "double")
 
 
@@ -43,6 +43,7 @@ def write(
     calibration: Calibration,
     interval: Interval,
     tiers: list[dict[str, Any]],
+    grades: dict[str, list[float]],
 ) -> str:
     """Write a model folder into the empty `folder`; returns its version."""
     data, code = folder / "data", folder / "code" / "scorer"
@@ -58,6 +59,7 @@ def write(
             "calibration": vars(calibration),
             "interval": vars(interval),
             "tiers": tiers,
+            "grades": grades,
         },
     )
     code.mkdir(parents=True)

@@ -29,6 +29,10 @@ Encoding = Literal["utf-8", "cp1252", "latin-1", "utf-16"]
 Fact = Literal["work_email", "present"]
 Direction = Literal["rising", "falling"]
 
+#: Words of a reason.
+Phrase = Annotated[str, Field(pattern=r"^[^\n]*\S[^\n]*$", max_length=200)]
+MovedBy = Literal["lead", "sales"]
+
 
 class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -37,6 +41,18 @@ class Part(BaseModel):
 def _unset(value: object) -> bool:
     """Leaves a key that came later out of the resolved contract where it says nothing."""
     return value is None
+
+
+def _check_phrases(text: str | None, text_none: str | None, place: str | None) -> None:
+    """`text` names `place` once where there is one, and nothing else stands in braces.
+
+    Raises:
+        ValueError: says what is asked for.
+    """
+    rest = (text or "").replace(place or "", "", 1) + (text_none or "")
+    if (text is not None and place is not None and place not in text) or "{" in rest or "}" in rest:
+        wanted = f"holds {place} once" if place is not None else "holds nothing in braces: it says what is the case"
+        raise ValueError(f"`text` {wanted}, and `text_none` holds nothing in braces")
 
 
 class File(Part):
@@ -192,7 +208,8 @@ class Column(Part):
     column is refused at ingest, unless the value is among `values`; an `identifier` may look like a phone number.
     `overrules_leak`: why a column enters the model although the leak detector convicts it; the run is tagged with it.
     `overrules_period`: why a column enters although it tells when rather than who. `direction`: the chance may only
-    rise, or only fall, with its value.
+    rise, or only fall, with its value. `text`: what a reason says of it, with `{value}`, or of a true/false what is the
+    case; `text_none`: what it says where the value is missing, or false. `moved_by`: who can change it.
     """
 
     role: Role
@@ -215,6 +232,9 @@ class Column(Part):
     overrules_leak: Annotated[str, Field(min_length=1)] | None = None
     overrules_period: Annotated[str | None, Field(min_length=1, exclude_if=_unset)] = None
     direction: Annotated[Direction | None, Field(exclude_if=_unset)] = None
+    text: Annotated[Phrase | None, Field(exclude_if=_unset)] = None
+    text_none: Annotated[Phrase | None, Field(exclude_if=_unset)] = None
+    moved_by: Annotated[MovedBy | None, Field(exclude_if=_unset)] = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -234,6 +254,12 @@ class Column(Part):
             raise ValueError("`overrules_period` goes with features")
         if self.direction is not None and (self.role != "feature" or self.type == "category"):
             raise ValueError("`direction` goes with features that are numbers or booleans")
+        told = self.role == "feature" or (self.role == "personal" and len(self.facts) == 1)
+        if (self.text is not None or self.text_none is not None) and not told:
+            raise ValueError("`text` and `text_none` go with features, and with personal columns of one fact")
+        _check_phrases(self.text, self.text_none, None if self.facts or self.type == "boolean" else "{value}")
+        if self.moved_by is not None and (self.role != "feature" or (self.type != "boolean" and not self.values)):
+            raise ValueError("`moved_by` goes with features that are true/false, or categories with `values`")
         if self.not_before is not None and self.type != "timestamp":
             raise ValueError("`not_before` goes with timestamps")
         if self.format is not None and self.type != "timestamp":
@@ -245,12 +271,21 @@ class Kind(Part):
     """One kind of activity and the criterion a sales person would call it.
 
     `direction`: `rising` where the chance may only rise with how often it happened, and how lately; `falling` where it
-    may only fall.
+    may only fall. `text`: what a reason says of it, with `{times}` ("3 times in 7 days"); `text_none`: where it never
+    happened. `moved_by`: who can make it happen.
     """
 
     criterion: Name | None = None
     group: Group = "engagement"
     direction: Annotated[Direction | None, Field(exclude_if=_unset)] = None
+    text: Annotated[Phrase | None, Field(exclude_if=_unset)] = None
+    text_none: Annotated[Phrase | None, Field(exclude_if=_unset)] = None
+    moved_by: Annotated[MovedBy | None, Field(exclude_if=_unset)] = None
+
+    @model_validator(mode="after")
+    def _phrased(self) -> Self:
+        _check_phrases(self.text, self.text_none, "{times}")
+        return self
 
 
 class Activities(Part):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.errors import ContractError
-from pipeline.leads.contract import CREATED_AT, LEAD_KEY, Contract, Resolved, fact_name
+from pipeline.leads.contract import CREATED_AT, LEAD_KEY, Column, Contract, Kind, Resolved, fact_name
 from pipeline.leads.declarations import column_spec
 from pipeline.params import Featurize
 from pipeline.scorer.features import LEAD_AGE, OVERALL, feature_list
@@ -38,6 +38,7 @@ def specify(resolved: Resolved, params: Featurize) -> dict[str, Any]:
         for source, column in contract.columns.items()
         if source in resolved.features
     }
+    personal = {fact_name(name, fact): name for name, column in contract.columns.items() for fact in column.facts}
     profile = []
     for column, (criterion, group) in resolved.features.items():
         source = column if column in contract.columns else None
@@ -52,7 +53,9 @@ def specify(resolved: Resolved, params: Featurize) -> dict[str, Any]:
                 "tracked": column in resolved.tracked,
                 "declared": declared.get(name, {"name": name, "type": "boolean"}),
                 "direction": DIRECTIONS[contract.columns[source].direction] if source else 0,
+                "unit": contract.columns[source].unit if source else None,
             }
+            | _told(contract.columns[source or personal[column]])
         )
     kinds = contract.activities.kinds if contract.activities else {}
     looked_at_ages = contract.activities is not None
@@ -85,6 +88,7 @@ def specify(resolved: Resolved, params: Featurize) -> dict[str, Any]:
                 "group": kind.group,
                 "direction": DIRECTIONS[kind.direction],
             }
+            | _told(kind)
             for name, kind in kinds.items()
         ],
         "windows_days": list(params.windows_days),
@@ -94,6 +98,11 @@ def specify(resolved: Resolved, params: Featurize) -> dict[str, Any]:
     }
     _check_names(contract.name, spec)
     return spec
+
+
+def _told(declared: Column | Kind) -> dict[str, Any]:
+    """How a reason tells of a column or kind, and who can move it."""
+    return {"text": declared.text, "text_none": declared.text_none, "moved_by": declared.moved_by}
 
 
 def _own(resolved: Resolved, name: str) -> dict[str, Any]:

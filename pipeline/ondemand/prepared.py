@@ -113,6 +113,12 @@ def fit(
             calibration=choice.calibration,
             interval=learned.interval,
             tiers=calibrators.tiers(probability, params.calibrate),
+            grades=calibrators.grades(
+                learned.margin,
+                features[(snapshots["split"] == "calibrate").to_numpy()],
+                [feature["group"] for feature in feature_list(spec)],
+                params.calibrate,
+            ),
         )
     if sentence := calibrators.moved(choice, params.calibrate):
         said.append(sentence)

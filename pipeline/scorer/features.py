@@ -21,6 +21,12 @@ DAY_US = 86_400_000_000
 #: Criteria of features that belong to no column or kind.
 LEAD_AGE, OVERALL = "Lead age", "Overall activity"
 
+#: Features so named count the days since something happened: the fewer, the fresher.
+RECENCY = "days_since_"
+
+#: Who a lead is, and what it does: every criterion belongs to one of them.
+GROUPS = ("fit", "engagement")
+
 
 @dataclass(frozen=True)
 class History:
@@ -56,7 +62,7 @@ def feature_list(spec: dict[str, Any]) -> list[dict[str, str]]:
     for column in spec["profile"]:
         if column["tracked"]:
             add(f"n_changes_{column['name']}", column["criterion"], column["group"])
-            add(f"days_since_change_{column['name']}", column["criterion"], column["group"])
+            add(f"{RECENCY}change_{column['name']}", column["criterion"], column["group"])
     if spec["aged"]:
         add("age_days", LEAD_AGE)
     if spec["kinds"]:
@@ -64,11 +70,11 @@ def feature_list(spec: dict[str, Any]) -> list[dict[str, str]]:
             for days in spec["windows_days"]:
                 add(f"n_{kind['name']}_{days}d", kind["criterion"], kind["group"])
             add(f"n_{kind['name']}", kind["criterion"], kind["group"])
-            add(f"days_since_{kind['name']}", kind["criterion"], kind["group"])
+            add(f"{RECENCY}{kind['name']}", kind["criterion"], kind["group"])
         for days in spec["windows_days"]:
             add(f"n_any_{days}d", OVERALL)
             add(f"active_days_{days}d", OVERALL)
-        for name in ("n_any", "days_since_any", "trend_any", "mean_gap_days", "days_to_first"):
+        for name in ("n_any", f"{RECENCY}any", "trend_any", "mean_gap_days", "days_to_first"):
             add(name, OVERALL)
     return features
 
@@ -87,7 +93,7 @@ def directions(spec: dict[str, Any]) -> np.ndarray:
         for days in spec["windows_days"]:
             signs[f"n_{kind['name']}_{days}d"] = sign
         signs[f"n_{kind['name']}"] = sign
-        signs[f"days_since_{kind['name']}"] = -sign
+        signs[f"{RECENCY}{kind['name']}"] = -sign
     return np.array([signs.get(feature["name"], 0) for feature in feature_list(spec)], dtype="int64")
 
 
@@ -158,7 +164,7 @@ def _profile(
         values[f"n_changes_{name}"] = n_seen.astype("float64")
         since = np.full(len(rows), np.nan)
         since[changed] = (as_of[changed] - recorded[first[changed] + n_seen[changed] - 1]) / DAY_US
-        values[f"days_since_change_{name}"] = since
+        values[f"{RECENCY}change_{name}"] = since
 
 
 def _typed(value: pd.Series, kind: str) -> pd.Series:
@@ -203,12 +209,12 @@ def _activities(
     latest = _extreme(np.minimum, cell, ago, n_cells).reshape(n_rows, len(names))
     for k, name in enumerate(names):
         values[f"n_{name}"] = per_kind[:, k]
-        values[f"days_since_{name}"] = latest[:, k] / DAY_US
+        values[f"{RECENCY}{name}"] = latest[:, k] / DAY_US
 
     newest, oldest = _extreme(np.minimum, row, ago, n_rows), _extreme(np.maximum, row, ago, n_rows)
     short, long = spec["windows_days"][0], spec["windows_days"][-1]
     values["n_any"] = n_all
-    values["days_since_any"] = newest / DAY_US
+    values[f"{RECENCY}any"] = newest / DAY_US
     values["trend_any"] = n_any[short] / short - n_any[long] / long
     gaps = np.where(n_all > 1, n_all - 1, np.nan)
     values["mean_gap_days"] = (oldest - newest) / gaps / DAY_US

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from . import checks, cleaning, facts, features, reasons, tiers
+from . import checks, cleaning, facts, features, moves, reasons, texts, tiers
 from .calibration import Calibration, Interval, tenths
 from .features import History
 from .margin import Margin
@@ -29,6 +29,9 @@ OUTPUT = [
     "interval_high",
     "tier",
     "base",
+    "fit_points",
+    "engagement_points",
+    "grade",
     "reasons",
     "flags",
     "refused",
@@ -60,7 +63,8 @@ class Scorer:
     """Everything that turns a lead's rows into a score; made by stage `calibrate`, loaded by `Scorer.load`.
 
     `spec`: what is read, checked and built (see `pipeline/leads/specification.py`). `level`: current level in log-
-    odds, its own term of the margin. `tiers`: bands of the displayed score. `version`: contract and content hash.
+    odds, its own term of the margin. `tiers`: bands of the displayed score. `grades`: see `tiers.grade`. `version`:
+    contract and content hash.
     """
 
     spec: dict[str, Any]
@@ -69,6 +73,7 @@ class Scorer:
     calibration: Calibration
     interval: Interval
     tiers: list[dict[str, Any]]
+    grades: dict[str, list[float]]
     version: str
 
     @classmethod
@@ -88,6 +93,7 @@ class Scorer:
             calibration=Calibration(**calibration["calibration"]),
             interval=Interval(**calibration["interval"]),
             tiers=calibration["tiers"],
+            grades=calibration["grades"],
             version=version,
         )
 
@@ -98,7 +104,12 @@ class Scorer:
     @property
     def criteria(self) -> list[str]:
         """Criteria in order of their first feature."""
-        return list(dict.fromkeys(feature["criterion"] for feature in features.feature_list(self.spec)))
+        return list(self.groups)
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """Group of every criterion, "fit" or "engagement", in order of the criteria."""
+        return {feature["criterion"]: feature["group"] for feature in features.feature_list(self.spec)}
 
     # Routes
 
@@ -141,7 +152,54 @@ class Scorer:
         built = self.features(rows, activities, changes)
         return pd.DataFrame(self.margin.contributions(built), columns=list(built.columns))
 
+    def what_would_change(
+        self, rows: pd.DataFrame, activities: pd.DataFrame | None = None, changes: pd.DataFrame | None = None
+    ) -> pd.DataFrame:
+        """The smallest change of a criterion that the lead or sales can move which lifts a lead a tier.
+
+        Each move the contract allows (`moved_by`) is made at the as-of date, and the lead scored again. Of the smallest
+        that lift it, the one with the highest score is named. Costs one pass of scoring per move.
+
+        Args:
+            rows, activities, changes: as `score` takes them.
+
+        Returns:
+            In the order of `rows`: `criterion`, `moved_by` ("lead" or "sales"), `change` in words, and `score` and
+            `tier` after it; empty texts and NaN for a lead of the first tier, one that no move lifts, and one refused.
+        """
+        prepared = self._flat(rows, activities, changes)
+        fit = np.flatnonzero(prepared.refused == "")
+        lead = prepared.rows.iloc[fit].reset_index(drop=True)
+        history = moves.apart(replace(prepared.history, row_owner=prepared.history.row_owner[fit]))
+        starts = np.array([tier["from"] for tier in self.tiers])
+        now = self._tenths(lead, history)
+        place = (now[:, None] >= starts[None, :]).argmax(axis=1)
+        wanted = np.where(place > 0, starts[np.maximum(place - 1, 0)], np.iinfo("int64").max)
+        best, size = np.full(len(lead), -1), np.full(len(lead), moves.MOST + 1)
+        chosen = np.full(len(lead), None, dtype=object)
+        for move in moves.moves(self.spec):
+            score = self._tenths(*moves.applied(lead, history, move))
+            better = (score >= wanted) & ((move.times < size) | ((move.times == size) & (score > best)))
+            best, size = np.where(better, score, best), np.where(better, move.times, size)
+            chosen[better] = move
+        found = pd.DataFrame(
+            dict.fromkeys(("criterion", "moved_by", "change"), "") | {"score": np.nan, "tier": ""},
+            index=range(len(rows)),
+        )
+        lifted = np.flatnonzero(best >= 0)
+        where = fit[lifted]
+        for name, attribute in (("criterion", "criterion"), ("moved_by", "moved_by"), ("change", "text")):
+            found.loc[where, name] = [getattr(move, attribute) for move in chosen[lifted]]
+        found.loc[where, "score"] = best[lifted] / 10
+        found.loc[where, "tier"] = tiers.name(best[lifted], self.tiers)
+        return found
+
     # Parts
+
+    def _tenths(self, rows: pd.DataFrame, history: History) -> np.ndarray:
+        """Displayed scores in tenths of rows that can be scored."""
+        parts = self._by_criterion(self.margin.contributions(features.build(rows, history, self.spec)))
+        return tenths(self.calibration.probability(self.margin.base + parts.sum(axis=1)))
 
     def _finish(self, prepared: Prepared) -> pd.DataFrame:
         rows, fit = prepared.rows, prepared.refused == ""
@@ -161,6 +219,8 @@ class Scorer:
         low, high = self.interval.around(margin, self.calibration)
         score = tenths(probability)
         base, row_points = reasons.points(parts, self.margin.base, self.calibration)
+        groups = np.array([*self.groups.values(), ""])
+        sums = {group: parts[:, groups == group].sum(axis=1) for group in features.GROUPS}
 
         result = pd.DataFrame(
             {
@@ -172,6 +232,9 @@ class Scorer:
                 "interval_high": np.nan,
                 "tier": "",
                 "base": np.nan,
+                "fit_points": np.nan,
+                "engagement_points": np.nan,
+                "grade": "",
                 "reasons": "[]",
                 "flags": "",
                 "refused": prepared.refused,
@@ -186,14 +249,22 @@ class Scorer:
             "interval_high": high,
             "tier": tiers.name(score, self.tiers),
             "base": np.full(len(where), base / 10),
-            "reasons": reasons.sentences([*self.criteria, reasons.LEVEL], row_points),
+            "fit_points": row_points[:, groups == "fit"].sum(axis=1) / 10,
+            "engagement_points": row_points[:, groups == "engagement"].sum(axis=1) / 10,
+            "grade": tiers.grade(sums, self.grades),
+            "reasons": reasons.told(
+                [*self.criteria, reasons.LEVEL],
+                groups.tolist(),
+                row_points,
+                texts.tell(built, self.spec, self.level),
+            ),
             "flags": self._flags(rows[fit], built, prepared.doubtful[fit]),
         }
         for name, value in filled.items():
             column = result[name].to_numpy(dtype=object if result[name].dtype.kind not in "f" else "float64").copy()
             column[where] = value
             result[name] = column
-        for name in ("lead_id", "tier", "reasons", "flags", "refused", "model_version"):
+        for name in ("lead_id", "tier", "grade", "reasons", "flags", "refused", "model_version"):
             result[name] = result[name].astype("str")
         return result[OUTPUT]
 

@@ -67,12 +67,36 @@ def _largest_remainder(exact: np.ndarray, target: np.ndarray) -> np.ndarray:
     return whole + rounds[:, None] + (rank < extra[:, None])
 
 
-def sentences(criteria: list[str], row_points: np.ndarray) -> list[str]:
-    """Per row a JSON list of [criterion, points], strongest first, without criteria that add nothing."""
-    order = np.argsort(-np.abs(row_points), axis=1, kind="stable")
-    return [
-        json.dumps(
-            [[criteria[k], row[k] / 10] for k in places if row[k] != 0], ensure_ascii=False, separators=(",", ":")
+def told(
+    criteria: list[str], groups: list[str], row_points: np.ndarray, texts: list[tuple[np.ndarray, list[str]]]
+) -> list[str]:
+    """Per row a JSON list of reasons, strongest first, without criteria that add nothing.
+
+    Each is an object: `criterion`, `group` ("fit", "engagement", "" for the current level), `points` with one decimal,
+    `text`, what stands behind it in words.
+
+    Args:
+        criteria, groups: of the columns. `row_points`: tenths, shape (n_rows, n_criteria). `texts`: per criterion as
+            `texts.tell` gives them.
+    """
+    parts = []
+    for k, (criterion, group) in enumerate(zip(criteria, groups, strict=True)):
+        head = f'{{"criterion":{_json(criterion)},"group":{_json(group)},"points":'
+        place, distinct = texts[k]
+        tails = [f',"text":{_json(text)}}}' for text in distinct]
+        parts.append(
+            [
+                f"{head}{points / 10}{tails[one]}"
+                for points, one in zip(row_points[:, k].tolist(), place.tolist(), strict=True)
+            ]
         )
-        for row, places in zip(row_points.tolist(), order.tolist(), strict=True)
+    order = np.argsort(-np.abs(row_points), axis=1, kind="stable")
+    shown = (row_points != 0).sum(axis=1)
+    return [
+        "[" + ",".join([parts[k][row] for k in places[:n]]) + "]"
+        for row, (places, n) in enumerate(zip(order.tolist(), shown.tolist(), strict=True))
     ]
+
+
+def _json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

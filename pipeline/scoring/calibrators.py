@@ -12,6 +12,7 @@ from scipy import optimize, stats
 
 from pipeline.params import Calibrate, CalibratorKind
 from pipeline.scorer.calibration import Calibration, Interval, sigmoid, tenths
+from pipeline.scorer.margin import Margin
 from pipeline.scoring.fit import best_intercept, row_losses
 from pipeline.scoring.folds import known_before
 from pipeline.scoring.local_level import walk
@@ -341,3 +342,21 @@ def tiers(probability: np.ndarray, params: Calibrate) -> list[dict[str, Any]]:
         start = 0 if share == 1.0 else int(scores[max(int(np.ceil(share * len(scores))) - 1, 0)])
         bands.append({"name": name, "from": start})
     return bands
+
+
+def grades(margin: Margin, features: pd.DataFrame, groups: Sequence[str], params: Calibrate) -> dict[str, list[float]]:
+    """From which sum of log-odds on a lead has the first, second, ... letter for fit, or number for engagement, so that
+    the shares `params.grades` of leads reach them; see `pipeline.scorer.tiers.grade`.
+
+    Args:
+        features: of the calibrate window, shape (n_rows, n_features); evenly thinned to `params.grade_rows`. `groups`:
+            of the features.
+    """
+    contributions = margin.contributions(features.iloc[:: max(1, -(-len(features) // params.grade_rows))])
+    found = {}
+    for group in dict.fromkeys(groups):
+        sums = contributions[:, np.array(groups) == group].sum(axis=1)
+        # Where nothing of a group was learned, all are alike and there is nothing to grade.
+        if np.ptp(sums) > 0:
+            found[group] = np.quantile(sums, 1 - np.array(params.grades)).tolist()
+    return found

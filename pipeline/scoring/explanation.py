@@ -25,9 +25,11 @@ def points(scores: pd.DataFrame) -> pd.DataFrame:
     """The reasons of scored rows as a table: `place` (row position), `criterion`, `points` (tenths, int64), as listed.
 
     Args:
-        scores: `reasons`, a JSON list of [criterion, points] per row, as the scorer returns it.
+        scores: `reasons`, a JSON list of objects per row, as the scorer returns it.
     """
-    listed = [(k, name, value) for k, text in enumerate(scores["reasons"]) for name, value in json.loads(text)]
+    listed = [
+        (k, one["criterion"], one["points"]) for k, text in enumerate(scores["reasons"]) for one in json.loads(text)
+    ]
     place, criterion, value = zip(*listed, strict=True) if listed else ((), (), ())
     return pd.DataFrame(
         {
@@ -103,23 +105,23 @@ def waterfalls(scores: pd.DataFrame, count: int) -> pd.DataFrame:
     """Leads taken apart, from the highest score to the lowest, evenly spaced in rank (3: highest, median, lowest).
 
     Returns:
-        `lead_id`, `as_of`, `step` (0 for the base), `kind` ("base", "reason" or "score"), `criterion` ("" but for
-        reasons), `points`, and `start` and `end` of the step's bar, all on the scale of the score. Equal scores are
-        ordered by key.
+        `lead_id`, `as_of`, `step` (0 for the base), `kind` ("base", "reason" or "score"), `criterion` and `text` (""
+        but for reasons), `points`, and `start` and `end` of the step's bar, all on the scale of the score. Equal scores
+        are ordered by key.
     """
     ranked = scores.sort_values(["score", *KEY], ascending=[False, True, True], ignore_index=True)
     chosen = np.unique(np.round(np.linspace(0, len(ranked) - 1, min(count, len(ranked)))).astype("int64"))
     entries = []
     for row in ranked.iloc[chosen].to_dict("records"):
-        steps = [("base", "", row["base"])]
-        steps += [("reason", name, value) for name, value in json.loads(row["reasons"])]
+        steps = [("base", "", "", row["base"])]
+        steps += [("reason", one["criterion"], one["text"], one["points"]) for one in json.loads(row["reasons"])]
         upto = 0
-        for k, (kind, name, value) in enumerate(steps):
+        for k, (kind, name, text, value) in enumerate(steps):
             tenths = int(_tenths(np.array(value)))
-            entries.append([row["lead_id"], row["as_of"], k, kind, name, tenths, upto, upto + tenths])
+            entries.append([row["lead_id"], row["as_of"], k, kind, name, text, tenths, upto, upto + tenths])
             upto += tenths
-        entries.append([row["lead_id"], row["as_of"], len(steps), "score", "", upto, 0, upto])
-    table = pd.DataFrame(entries, columns=[*KEY, "step", "kind", "criterion", "points", "start", "end"])
+        entries.append([row["lead_id"], row["as_of"], len(steps), "score", "", "", upto, 0, upto])
+    table = pd.DataFrame(entries, columns=[*KEY, "step", "kind", "criterion", "text", "points", "start", "end"])
     scaled = {name: table[name] / 10 for name in ("points", "start", "end")}
     return table.assign(**scaled)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.adapters import files, model_folder
 from pipeline.adapters.stage import Stage, main
+from pipeline.scorer.features import feature_list
 from pipeline.scorer.margin import Margin
 from pipeline.scoring import calibrators, metrics
 
@@ -15,6 +16,9 @@ def run(stage: Stage) -> None:
     members = stage.path("train/members")
     margin = Margin.restore(files.read_json(members / "margin.json"), members)
     rows = stage.table("train/out_of_sample.parquet")
+    snapshots = stage.table("featurize/snapshots.parquet")
+    listed = feature_list(spec)
+    features = snapshots.loc[snapshots["split"] == "calibrate", [feature["name"] for feature in listed]]
 
     # Call
     if not margin.members:  # no signal: the base rate is all there is to calibrate
@@ -25,6 +29,7 @@ def run(stage: Stage) -> None:
     newest = rows[rows["split"] == "calibrate"]
     probability = choice.probability(newest["margin"].to_numpy())
     tiers = calibrators.tiers(probability, params)
+    grades = calibrators.grades(margin, features, [feature["group"] for feature in listed], params)
     label = newest["label"].to_numpy(dtype="float64")
     reliability = metrics.reliability(label, probability, params.bins, params.interval_level, newest["lead_id"])
 
@@ -37,6 +42,7 @@ def run(stage: Stage) -> None:
         calibration=choice.calibration,
         interval=interval,
         tiers=tiers,
+        grades=grades,
     )
     stage.save_csv("calibrate/calibrators.csv", contest.table)
     stage.save_csv("calibrate/reliability.csv", reliability)
@@ -45,6 +51,7 @@ def run(stage: Stage) -> None:
         {
             "version": version,
             "tiers": tiers,
+            "grades": grades,
             "calibration": vars(choice.calibration),
             "level": calibrators.described(choice, params),
         },

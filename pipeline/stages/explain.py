@@ -10,9 +10,10 @@ from pipeline.adapters.stage import Stage, main
 from pipeline.errors import ArtefactError
 from pipeline.scorer import Scorer
 from pipeline.scorer.features import feature_list
-from pipeline.scoring import explanation
+from pipeline.scoring import explanation, weights
 
 KEY = ["lead_id", "as_of"]
+VERDICTS = {"adds nothing": "add nothing that can be told from chance", "misleads": "cost log-loss"}
 
 
 def run(stage: Stage) -> None:
@@ -37,12 +38,18 @@ def run(stage: Stage) -> None:
             f"the reasons of {int((~whole).sum()):,} of {len(whole):,} test rows do not add up to their score. This is "
             "a fault in the scorer's code, not in the data; a scorer with it must not be registered."
         )
+    names = [feature["name"] for feature in specified]
+    judged = test[fit].reset_index(drop=True)
+    parts = pd.DataFrame(scorer.margin.contributions(judged[names]), columns=names)
+    log_odds = scorer.calibration.log_odds(scorer.margin.base + parts.sum(axis=1).to_numpy() + scorer.level)
+    learned, over_time = weights.learned(judged, parts, specified, log_odds, params)
+    dependence = weights.dependence(judged[names], parts, specified, bins=params.bins)
     drawn = explanation.sample(len(rows), params.sample_rows, stage.params.run.seed)
     some = rows.iloc[drawn].reset_index(drop=True)
     built = scorer.features(some, activities, changes)
     contributions = scorer.contributions(some, activities, changes)
-    criteria = explanation.criteria(scores, contributions, specified)
-    weights = explanation.feature_weights(contributions, specified)
+    criteria = explanation.criteria(scores, contributions, specified).merge(learned, on="criterion", how="left")
+    by_feature = explanation.feature_weights(contributions, specified)
     waterfalls = explanation.waterfalls(scores, params.waterfalls)
     margin = scorer.margin.base + contributions.sum(axis=1).to_numpy() + scorer.level
     apart = np.abs(scorer.calibration.probability(margin) - scores["probability"].to_numpy()[drawn])
@@ -56,17 +63,29 @@ def run(stage: Stage) -> None:
 
     # Save
     stage.save_csv("explain/criteria.csv", criteria)
-    stage.save_csv("explain/features.csv", weights)
+    stage.save_csv("explain/criteria_over_time.csv", over_time)
+    stage.save_csv("explain/dependence.csv", dependence)
+    stage.save_csv("explain/features.csv", by_feature)
     stage.save_table("explain/contributions.parquet", pd.concat([some[KEY], contributions], axis=1))
     stage.save_csv("explain/waterfalls.csv", waterfalls)
     stage.save_figure("explain/beeswarm.png", figures.beeswarm(contributions, built))
     stage.save_figure("explain/criteria.png", figures.criteria(criteria))
+    stage.save_figure("explain/dependence.png", figures.dependence(dependence, list(by_feature["feature"])))
     stage.save_figure("explain/waterfall.png", figures.waterfall(waterfalls, reasons=params.reasons))
     stage.save_json("explain/summary.json", summary)
     stage.log.info(
         f"base + points = score on {summary['rows_adding_up']:,} of {len(whole):,} test rows; contributions of "
         f"{len(some):,} sampled rows are within {summary['largest_relative_difference']:.1e} of SHAP's, relatively"
     )
+    for verdict in ("adds nothing", "misleads"):
+        if named := criteria.loc[criteria["verdict"] == verdict, "criterion"].tolist():
+            stage.log.info(
+                f"on later leads {len(named)} of {len(learned)} criteria {VERDICTS[verdict]}: {', '.join(named)}"
+            )
+    for name in criteria.loc[criteria["turned"] > 0, "criterion"]:
+        stage.log.warning(
+            f"criterion `{name}` works the other way round in a quarter of the test window: see criteria_over_time.csv"
+        )
 
 
 if __name__ == "__main__":

@@ -95,13 +95,27 @@ def criteria_table() -> pd.DataFrame:
 
 
 def waterfall_table() -> pd.DataFrame:
-    steps = [("base", "", 10.0), ("reason", "Visits", 4.0), ("reason", "Region", -2.0), ("reason", "Size", 1.0)]
+    steps = [
+        ("base", "", 10.0),
+        ("reason", "visited twice in 7 days", 4.0),
+        ("reason", "Region: north", -2.0),
+        ("reason", "Size: 12 people", 1.0),
+    ]
     rows, upto = [], 0.0
-    for k, (kind, name, points) in enumerate(steps):
-        rows.append(["L1", AS_OF, k, kind, name, points, upto, upto + points])
+    for k, (kind, text, points) in enumerate(steps):
+        rows.append(["L1", AS_OF, k, kind, text, points, upto, upto + points])
         upto += points
     rows.append(["L1", AS_OF, 4, "score", "", upto, 0.0, upto])
-    return pd.DataFrame(rows, columns=["lead_id", "as_of", "step", "kind", "criterion", "points", "start", "end"])
+    return pd.DataFrame(rows, columns=["lead_id", "as_of", "step", "kind", "text", "points", "start", "end"])
+
+
+def dependence_table() -> pd.DataFrame:
+    bins = [("visits", "0", 0.0), ("visits", "3.5", 3.0), ("visits", "", np.nan), ("region", "north", np.nan)]
+    table = pd.DataFrame(bins, columns=["feature", "value", "low"])
+    odds = np.array([-0.5, 0.5, 0.1, 0.2])
+    return table.assign(
+        place=[0, 1, 2, 0], high=table["low"] + 1, log_odds=odds, log_odds_low=odds - 0.1, log_odds_high=odds + 0.2
+    )
 
 
 def swarm_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -130,6 +144,7 @@ DRAWINGS: dict[str, Callable[[], Figure]] = {
     "price of no leak": lambda: figures.leak_price(leak_price_table().head(0)),
     "criteria": lambda: figures.criteria(criteria_table()),
     "waterfall": lambda: figures.waterfall(waterfall_table(), reasons=5),
+    "dependence": lambda: figures.dependence(dependence_table(), ["visits", "region", "none"], most=2),
     "beeswarm": lambda: figures.beeswarm(*swarm_tables()),
 }
 
@@ -267,13 +282,16 @@ def test_weaker_criteria_are_left_out_and_counted() -> None:
     assert "not drawn" not in words(figures.criteria(criteria_table()))
 
 
+TOLD = ["visited twice in 7 days", "Region: north", "Size: 12 people"]
+
+
 @pytest.mark.parametrize(
     ("reasons", "labels"),
     [
-        (5, ["Base (typical lead)", "Visits", "Region", "Size", "Score"]),
+        (5, ["Base (typical lead)", *TOLD, "Score"]),
         # A single weaker criterion is named: a bar of its own takes no more room.
-        (2, ["Base (typical lead)", "Visits", "Region", "Size", "Score"]),
-        (1, ["Base (typical lead)", "Visits", "2 weaker criteria", "Score"]),
+        (2, ["Base (typical lead)", *TOLD, "Score"]),
+        (1, ["Base (typical lead)", TOLD[0], "2 weaker criteria", "Score"]),
     ],
 )
 def test_weaker_reasons_become_one_bar_that_keeps_the_sum(reasons: int, labels: list[str]) -> None:
@@ -286,6 +304,15 @@ def test_weaker_reasons_become_one_bar_that_keeps_the_sum(reasons: int, labels: 
     assert all(above[1] == pytest.approx(below[0]) for above, below in itertools.pairwise(bars[:-1]))
     assert bars[-1] == pytest.approx((0.0, 13.0))
     assert bars[-2][1] == pytest.approx(13.0)
+
+
+def test_dependence_draws_every_bin_of_the_strongest_features() -> None:
+    figure = figures.dependence(dependence_table(), ["visits", "region"], most=1)
+    axes = figure.axes[0]
+    assert axes.get_title(loc="left") == "visits"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "3.5", "missing"]
+    _, known, missing = (line.get_ydata() for line in axes.lines)
+    assert (list(known), list(missing)) == ([-0.5, 0.5], [0.1])
 
 
 def test_beeswarm_draws_every_row_of_the_strongest_features() -> None:

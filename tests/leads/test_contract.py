@@ -202,6 +202,54 @@ def test_a_kind_of_activity_has_a_direction_or_none() -> None:
         parse(with_activities(overrules_period="calls are new"), file="small.yaml")
 
 
+FACT = {"role": "personal", "facts": ["present"]}
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (FEATURE | {"type": "number", "text": "employs {value}", "text_none": "of a size we do not know"}, ""),
+        (FEATURE | {"type": "category", "text": "{value}", "moved_by": "sales", "values": ["a", "b"]}, ""),
+        (FEATURE | {"type": "boolean", "text": "has a budget", "text_none": "has none", "moved_by": "lead"}, ""),
+        (FACT | {"text": "left a phone number"}, ""),
+        (FEATURE | {"type": "number", "text": "employs many"}, "`text` holds {value} once"),
+        (FEATURE | {"type": "number", "text": "{value} of {value}"}, "`text` holds {value} once"),
+        (FEATURE | {"type": "number", "text": "{value} {unit}"}, "`text` holds {value} once"),
+        (FEATURE | {"type": "number", "text_none": "no {value}"}, "`text_none` holds nothing in braces"),
+        (FEATURE | {"type": "boolean", "text": "budget {value}"}, "`text` holds nothing in braces"),
+        (FACT | {"text": "left {value}"}, "`text` holds nothing in braces"),
+        (FEATURE | {"type": "number", "text": " "}, "text"),
+        ({"role": "ignored", "text": "{value}"}, "`text` and `text_none` go with features"),
+        ({"role": "personal", "text": "left a phone number"}, "personal columns of one fact"),
+        ({"role": "personal", "facts": ["present", "work_email"], "text": "wrote"}, "personal columns of one fact"),
+        (FEATURE | {"type": "number", "moved_by": "sales"}, "`moved_by` goes with features that are true/false"),
+        (FEATURE | {"type": "category", "moved_by": "sales"}, "categories with `values`"),
+        (FEATURE | {"type": "boolean", "moved_by": "us"}, "'lead' or 'sales'"),
+    ],
+)
+def test_words_of_reasons_and_who_can_move_a_column(column: dict[str, Any], message: str) -> None:
+    content = changed("columns", "size", to=column)
+    if not message:
+        parsed = parse(content, file="small.yaml").columns["size"]
+        for key in ("text", "text_none", "moved_by"):
+            assert getattr(parsed, key) == column.get(key)
+        return
+    with pytest.raises(ContractError, match=r"columns\.size") as error:
+        parse(content, file="small.yaml")
+    assert message in str(error.value)
+
+
+def test_words_of_a_kind_name_the_times() -> None:
+    content = with_activities(text="was called {times}", text_none="was never called", moved_by="sales")
+    resolved = resolve(parse(content, file="small.yaml"))
+    assert resolved.contract.activities is not None
+    assert resolved.contract.activities.kinds["call"].text == "was called {times}"
+    assert restore(json.loads(json.dumps(describe(resolved)))) == resolved
+    for wrong in ("was called", "was called {value}", "{times} {times}"):
+        with pytest.raises(ContractError, match=r"activities\.kinds\.call: .*`text` holds \{times\} once"):
+            parse(with_activities(text=wrong), file="small.yaml")
+
+
 def test_directions_and_overruled_periods_survive_their_file() -> None:
     content = with_activities(direction="falling")
     content["columns"]["size"] |= {"direction": "rising", "overrules_period": "it keeps its meaning"}
@@ -216,7 +264,8 @@ def test_directions_and_overruled_periods_survive_their_file() -> None:
 def test_a_resolved_contract_from_before_directions_and_periods_is_read_and_written_as_it_was() -> None:
     resolved = resolve(parse(with_activities(), file="small.yaml"))
     described = json.dumps(describe(resolved))
-    assert "direction" not in described and "overrules_period" not in described
+    for key in ("direction", "overrules_period", "text", "text_none", "moved_by"):
+        assert f'"{key}":' not in described
     restored = restore(json.loads(described))
     assert restored == resolved and json.dumps(describe(restored)) == described
     assert restored.contract.columns["size"].direction is None

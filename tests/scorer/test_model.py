@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.adapters import model_folder
 from pipeline.params import LogisticSettings, ScorecardSettings
-from pipeline.scorer import Scorer, ScorerError
+from pipeline.scorer import Scorer, ScorerError, moves
 from pipeline.scorer.calibration import Calibration, Interval
 from pipeline.scorer.margin import Encoder, Margin
 from pipeline.scorer.model import OUTPUT, as_time
@@ -34,6 +34,10 @@ SPEC = {
             "criterion": criterion,
             "group": "fit",
             "tracked": tracked,
+            "unit": None,
+            "text": None,
+            "text_none": None,
+            "moved_by": None,
             "declared": {"name": name, "type": kind, "min": 1} if kind == "number" else {"name": name, "type": kind},
         }
         for name, kind, criterion, tracked in [
@@ -49,7 +53,16 @@ SPEC = {
         {"name": "employees", "type": "number", "required": False, "min": 1, "max": None, "values": None},
         {"name": "industry", "type": "category", "required": False, "min": None, "max": None, "values": None},
     ],
-    "kinds": [{"name": "visit", "criterion": "Visits", "group": "engagement"}],
+    "kinds": [
+        {
+            "name": "visit",
+            "criterion": "Visits",
+            "group": "engagement",
+            "text": "visited {times}",
+            "text_none": None,
+            "moved_by": "lead",
+        }
+    ],
     "windows_days": [7, 30],
     "aged": True,
     "max_age_days": 45,
@@ -94,7 +107,7 @@ def folder(tmp_path_factory):
     leads, visits, changes = history()
     generator = np.random.default_rng(4)
     blank = Margin(Encoder.fit(pd.DataFrame()), [], [], 0.0, np.zeros(0))
-    builder = Scorer(SPEC, blank, 0.0, Calibration("none", 0, 1, 1), Interval(0.9, [], [], []), [], "none")
+    builder = Scorer(SPEC, blank, 0.0, Calibration("none", 0, 1, 1), Interval(0.9, [], [], []), [], {}, "none")
     features = builder.features(leads, visits, changes)
     log_odds = -1 + 0.4 * features["n_visit_30d"] + (features["industry"] == "retail")
     label = (generator.random(len(features)) < 1 / (1 + np.exp(-log_odds))).to_numpy(dtype="float64")
@@ -119,6 +132,7 @@ def folder(tmp_path_factory):
         calibration=Calibration("beta", -0.1, 0.8, 1.1),
         interval=Interval(0.9, [-2.0, 1.0], [-0.4, -0.2], [0.3, 0.5]),
         tiers=[{"name": "A", "from": 500}, {"name": "B", "from": 0}],
+        grades={"fit": [0.3, -0.1], "engagement": [0.2]},
     )
     return path
 
@@ -153,7 +167,7 @@ def test_output_has_the_promised_columns_and_ranges(scorer):
 
 def test_base_and_reasons_add_up_to_the_displayed_score(scorer):
     for row in scorer.score(*history()).itertuples():
-        tenths = round(row.base * 10) + sum(round(points * 10) for _, points in json.loads(row.reasons))
+        tenths = round(row.base * 10) + sum(round(one["points"] * 10) for one in json.loads(row.reasons))
         assert tenths == round(row.score * 10)
 
 
@@ -319,6 +333,7 @@ def test_the_same_content_is_the_same_bytes(folder, scorer, tmp_path):
         calibration=scorer.calibration,
         interval=scorer.interval,
         tiers=scorer.tiers,
+        grades=scorer.grades,
     )
     assert version == scorer.version
     ours = {
@@ -362,3 +377,103 @@ def test_mlflow_loads_the_folder_without_this_package_and_gives_the_same_numbers
         np.testing.assert_allclose(got[name], expected[name], atol=1e-9, rtol=0)
     for name in ("lead_id", "reasons", "tier", "flags", "refused", "model_version"):
         assert got[name].tolist() == expected[name].tolist()
+
+
+# Fit and engagement
+
+
+def test_fit_and_engagement_are_the_points_of_their_criteria(scorer):
+    scores = scorer.score(*history())
+    for row in scores.itertuples():
+        listed = json.loads(row.reasons)
+        for group, points in (("fit", row.fit_points), ("engagement", row.engagement_points)):
+            own = sum(round(one["points"] * 10) for one in listed if one["group"] == group)
+            assert round(points * 10) == own
+    assert set(scores["grade"]) <= {letter + number for letter in "ABC" for number in "12"}
+    assert scores["grade"].nunique() > 2
+
+
+def test_what_stands_behind_a_reason_is_what_the_features_say(scorer):
+    leads, visits, changes = history()
+    built = scorer.features(leads, visits, changes)
+    for place, row in enumerate(scorer.score(leads, visits, changes).itertuples()):
+        said = {one["criterion"]: one["text"] for one in json.loads(row.reasons)}
+        assert said.get("Industry", "Industry: " + built["industry"][place]) == f"Industry: {built['industry'][place]}"
+        if (n := int(built["n_visit_7d"][place])) > 2 and "Visits" in said:
+            assert said["Visits"] == f"visited {n} times in 7 days"
+
+
+# What would change a score
+
+
+@pytest.fixture(scope="module")
+def movable(scorer) -> Scorer:
+    """Leads visit, and sales may find out another industry; three tiers."""
+    spec = json.loads(json.dumps(scorer.spec))
+    spec["profile"][1] |= {"moved_by": "sales"}
+    spec["profile"][1]["declared"] |= {"values": ["energy", "retail"]}
+    tiers = [{"name": "A", "from": 550}, {"name": "B", "from": 350}, {"name": "C", "from": 0}]
+    return dataclasses.replace(scorer, spec=spec, tiers=tiers)
+
+
+def test_the_smallest_move_is_found_as_by_hand(movable):
+    """Every move made in the raw tables, and scored by the scorer's usual way in."""
+    leads, visits, changes = (table.copy() for table in history())
+    found = movable.what_would_change(leads, visits, changes)
+    now = movable.score(leads, visits, changes)
+    tried = []
+    for times in (1, 2, 3):
+        made = leads[["lead_id"]].assign(kind="visit", happened_at=leads["as_of"], recorded_at=leads["as_of"])
+        more = pd.concat([visits, *[made] * times], ignore_index=True)
+        text = "Visits: once more" if times == 1 else f"Visits: {times} times more"
+        tried.append((times, "lead", text, movable.score(leads, more, changes)))
+    for value in ("energy", "retail"):
+        scores = movable.score(leads.assign(industry=value), visits, changes)
+        tried.append((1, "sales", f"Industry: {value}", scores))
+    lifted = 0
+    for k, row in enumerate(found.itertuples()):
+        up = [
+            (times, -scores["score"][k], by, text, scores["tier"][k])
+            for times, by, text, scores in tried
+            if scores["tier"][k] < now["tier"][k]
+        ]
+        if not up:
+            assert row.change == "" and np.isnan(row.score) and row.tier == ""
+            continue
+        lifted += 1
+        times, score, *_ = min(up)
+        assert (row.moved_by, row.change, row.tier) in {one[2:] for one in up if one[:2] == (times, score)}
+        assert row.score == -score
+    assert 20 < lifted < len(leads)
+
+
+def test_a_move_of_one_row_is_not_seen_by_another_of_the_same_lead(movable):
+    leads, visits, changes = history()
+    twice = pd.concat([leads, leads.assign(as_of=leads["as_of"] + pd.Timedelta(days=2))], ignore_index=True)
+    both = movable.what_would_change(twice, visits, changes)
+    pd.testing.assert_frame_equal(both.head(len(leads)), movable.what_would_change(leads, visits, changes))
+
+
+def test_a_followed_column_is_moved_by_a_change_recorded_at_the_as_of_date(movable):
+    """As if `employees` were a category that sales can set."""
+    spec = json.loads(json.dumps(movable.spec))
+    spec["profile"][0] |= {"moved_by": "sales"}
+    spec["profile"][0]["declared"] = {"name": "employees", "type": "boolean"}
+    leads, visits, changes = history()
+    few = leads[leads["employees"] == 1].index.tolist()[:1] or [0]
+    column = next(one for one in moves.moves(spec) if one.column and one.column["name"] == "employees")
+    prepared = movable._flat(leads.iloc[few], visits, changes)
+    _, after = moves.applied(prepared.rows, moves.apart(prepared.history), column)
+    made = after.changes.iloc[-1]
+    assert (made["column"], made["new_value"]) == ("employees", "true")
+    assert made["recorded_at"] == prepared.rows["as_of"].iloc[0]
+
+
+def test_a_refused_row_and_a_source_without_moves_have_no_move(movable, scorer):
+    leads, visits, changes = history()
+    refused = movable.what_would_change(leads.assign(created_at=pd.NaT), visits, changes)
+    assert (refused["change"] == "").all() and refused["score"].isna().all()
+    spec = json.loads(json.dumps(scorer.spec))
+    spec["kinds"][0]["moved_by"] = None
+    still = dataclasses.replace(scorer, spec=spec)
+    assert (still.what_would_change(leads, visits, changes)["change"] == "").all()

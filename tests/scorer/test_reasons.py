@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipeline.scorer.calibration import Calibration, tenths
-from pipeline.scorer.reasons import points, sentences
+from pipeline.scorer.reasons import points, told
 
 
 def test_points_share_the_rise_in_proportion_to_the_contributions():
@@ -58,10 +58,19 @@ def test_rounding_moves_no_criterion_by_more_than_a_tenth_or_two(parts, base):
     assert np.abs(got - 1000 * parts * slope[:, None]).max() < 2
 
 
-def test_sentences_are_json_strongest_first_without_zeros():
-    text = sentences(["Visits", "Größe", "Calls"], np.array([[12, -305, 0], [0, 0, 0]]))
-    assert json.loads(text[0]) == [["Größe", -30.5], ["Visits", 1.2]]
-    assert text[1] == "[]"
+def test_reasons_are_json_strongest_first_without_zeros():
+    texts = [
+        (np.array([1, 0]), ["none so far", "3 visits"]),
+        (np.array([0, 0]), ['12 "people"']),
+        (np.array([0, 0]), ["none"]),
+    ]
+    groups = ["engagement", "fit", "engagement"]
+    found = told(["Visits", "Größe", "Calls"], groups, np.array([[12, -305, 0], [0, 0, 0]]), texts)
+    assert json.loads(found[0]) == [
+        {"criterion": "Größe", "group": "fit", "points": -30.5, "text": '12 "people"'},
+        {"criterion": "Visits", "group": "engagement", "points": 1.2, "text": "3 visits"},
+    ]
+    assert found[1] == "[]"
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,13 @@ import pandas as pd
 import pytest
 
 from pipeline import params as params_module
+from pipeline.params import ScorecardSettings
 from pipeline.scorer.calibration import Calibration, sigmoid, tenths
+from pipeline.scorer.margin import Margin
 from pipeline.scorer.tiers import name
 from pipeline.scoring import calibrators
 from pipeline.scoring.calibrators import Choice, Contest
+from pipeline.scoring.fit import Rows, fit_scorecard
 
 pytestmark = pytest.mark.slow
 
@@ -417,3 +420,17 @@ def test_tiers_take_their_share_and_every_score_has_one():
     assert share["A"] == pytest.approx(0.1, abs=0.002)
     assert share["A"] + share["B"] == pytest.approx(0.3, abs=0.002)
     assert name(np.array([0, 1000]), bands).tolist() == ["D", "A"]
+
+
+# Grades
+
+
+def test_a_group_in_which_nothing_was_learned_is_not_graded():
+    rng = np.random.default_rng(np.random.SeedSequence([4]))
+    features = pd.DataFrame({"size": rng.normal(size=4000), "visits": rng.normal(size=4000)})
+    rows = Rows.encode(features, (features["size"] > 0).to_numpy(dtype="float64"), np.arange(4000))
+    card = ScorecardSettings(bins=4, prior_rows=5.0, c=0.1, towards=0.8, folds=3, half_life=0.0)
+    margin = Margin.centred(rows.encoder, [fit_scorecard(rows, card)], [1.0], features)
+    assert set(calibrators.grades(margin, features, ["fit", "fit"], PARAMS)) == {"fit"}
+    nothing = Margin(rows.encoder, [], [], 0.0, np.zeros(2))
+    assert calibrators.grades(nothing, features, ["fit", "engagement"], PARAMS) == {}

@@ -9,7 +9,8 @@ import pytest
 from pipeline.params import load
 from pipeline.scorer import Scorer
 from pipeline.scorer.calibration import tenths
-from pipeline.scorer.tiers import name
+from pipeline.scorer.features import feature_list
+from pipeline.scorer.tiers import grade, name
 from pipeline.scoring import metrics
 
 
@@ -34,6 +35,25 @@ def test_tiers_take_their_shares_of_the_calibrate_window(unseen, scorer, demo_ru
         total += share[band]
         # Scores are shown in tenths: all leads on the threshold's tenth belong to the better tier.
         assert top <= total + 1e-9 and total < top + 0.03
+
+
+def test_grades_take_their_shares_of_the_calibrate_window(scorer, demo_run):
+    """Recomputed from the contributions of every snapshot of the window; the stage looks at an even sample of them."""
+    params = load(demo_run / "params.yaml").calibrate
+    snapshots = pd.read_parquet(demo_run / "data/featurize/snapshots.parquet")
+    listed = feature_list(scorer.spec)
+    rows = snapshots.loc[snapshots["split"] == "calibrate", [feature["name"] for feature in listed]]
+    contributions = scorer.margin.contributions(rows)
+    sums = {
+        group: contributions[:, [feature["group"] == group for feature in listed]].sum(axis=1)
+        for group in ("fit", "engagement")
+    }
+    grades = pd.Series(grade(sums, scorer.grades))
+    for place, marks in enumerate(("ABC", "123")):
+        shares = grades.str[place].value_counts(normalize=True)
+        assert set(shares.index) == set(marks)
+        assert shares[marks[0]] == pytest.approx(params.grades[0], abs=0.02)
+        assert shares[marks[0]] + shares[marks[1]] == pytest.approx(params.grades[1], abs=0.02)
 
 
 def test_the_chosen_candidate_was_the_best_one_step_ahead(demo_run):

@@ -18,6 +18,8 @@ def run(demo_run):
     return {
         "criteria": pd.read_csv(folder / "criteria.csv", keep_default_na=False),
         "features": pd.read_csv(folder / "features.csv"),
+        "over_time": pd.read_csv(folder / "criteria_over_time.csv"),
+        "dependence": pd.read_csv(folder / "dependence.csv", keep_default_na=False),
         "waterfalls": pd.read_csv(folder / "waterfalls.csv", keep_default_na=False, parse_dates=["as_of"]),
         "contributions": pd.read_parquet(folder / "contributions.parquet"),
         "summary": json.loads((folder / "summary.json").read_text()),
@@ -57,7 +59,7 @@ def test_criteria_weights_are_means_of_the_reasons(run):
     criteria = run["criteria"].set_index("criterion")
     assert criteria["mean_absolute_points"].is_monotonic_decreasing
     assert criteria["share"].sum() == pytest.approx(1.0)
-    listed = [dict(json.loads(text)) for text in run["scores"]["reasons"]]
+    listed = [{one["criterion"]: one["points"] for one in json.loads(text)} for text in run["scores"]["reasons"]]
     first = criteria.index[0]
     points = np.array([reasons.get(first, 0.0) for reasons in listed])
     assert criteria.loc[first, "mean_absolute_points"] == pytest.approx(np.abs(points).mean())
@@ -74,3 +76,29 @@ def test_waterfalls_show_the_highest_and_the_lowest_score(run):
         inner = steps[steps["kind"] != "score"]
         assert inner["points"].sum() == pytest.approx(steps["points"].iloc[-1], abs=1e-9)
         assert (inner["start"].to_numpy()[1:] == inner["end"].to_numpy()[:-1]).all()
+
+
+def test_what_was_learned_is_judged_for_every_criterion_on_every_test_row(run):
+    judged = run["criteria"][run["criteria"]["criterion"] != "Current level"]
+    assert set(judged["verdict"]) <= {"adds", "adds nothing", "misleads"}
+    assert set(judged["direction"]) <= {"rising", "falling", "mixed", "by value"}
+    numbers = judged[["adds", "adds_low", "adds_high", "least", "most"]].astype("float64")
+    assert (numbers["adds_low"] <= numbers["adds"]).all() and (numbers["adds"] <= numbers["adds_high"]).all()
+    assert (numbers["least"] <= numbers["most"]).all()
+    over_time = run["over_time"]
+    assert over_time.groupby("criterion")["rows"].sum().eq(len(run["scores"])).all()
+    assert set(over_time["criterion"]) == set(judged["criterion"])
+    turned = over_time.groupby("criterion")["changed_sign"].sum()
+    assert judged.set_index("criterion")["turned"].astype("float64").eq(turned).all()
+
+
+def test_dependence_holds_every_test_row_once_per_feature(run):
+    rows = run["dependence"].groupby("feature")["rows"].sum()
+    assert set(rows.index) == {feature["name"] for feature in run["specified"]}
+    assert rows.eq(len(run["scores"])).all()
+
+
+def test_waterfalls_tell_what_stands_behind_each_reason(run):
+    reasons = run["waterfalls"][run["waterfalls"]["kind"] == "reason"]
+    assert (reasons["text"] != "").all()
+    assert run["waterfalls"].loc[run["waterfalls"]["kind"] != "reason", "text"].eq("").all()

@@ -81,8 +81,8 @@ def test_the_reasons_are_the_base_alone(run):
     level = content(run, "calibrate/summary.json")["level"]["log_odds"]
     for row in scores.head(50).itertuples():
         reasons = json.loads(row.reasons)
-        assert reasons == [] if level == 0 else [name for name, _ in reasons] == ["Current level"]
-        assert round(10 * row.base) + sum(round(10 * points) for _, points in reasons) == round(10 * row.score)
+        assert reasons == [] if level == 0 else [one["criterion"] for one in reasons] == ["Current level"]
+        assert round(10 * row.base) + sum(round(10 * one["points"]) for one in reasons) == round(10 * row.score)
     summary = content(run, "explain/summary.json")
     assert summary["rows_adding_up"] == summary["rows_checked"] == len(scores)
     assert summary["members"] == {}

@@ -1,0 +1,1 @@
+"""Do reasons say what the demo's law says?"""
