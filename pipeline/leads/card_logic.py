@@ -82,9 +82,7 @@ class _World:
         narrowed = self.spans.get(name, _WHOLE if isinstance(name, Count) else Span()).both(span)
         spans = {**self.spans, name: narrowed}
         counts = {one: here for one, here in spans.items() if isinstance(one, Count)}
-        apart = any(
-            part.within(whole) and counts[part].low > counts[whole].high for part in counts for whole in counts
-        )
+        apart = any(part.within(whole) and counts[part].low > counts[whole].high for part in counts for whole in counts)
         return None if narrowed.empty or apart else _World(spans, self.words)
 
     def with_words(self, name: str, words: Words) -> _World | None:

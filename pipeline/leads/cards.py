@@ -119,7 +119,14 @@ class Not(Part):
 
 
 #: The key that tells the form of a condition -> the field that holds it.
-_FORMS = {"column": "column", "activity": "activity", "age_days": "age_days", "all": "all_", "any": "any_", "not": "not_"}
+_FORMS = {
+    "column": "column",
+    "activity": "activity",
+    "age_days": "age_days",
+    "all": "all_",
+    "any": "any_",
+    "not": "not_",
+}
 
 
 def _form(value: Any) -> str | None:

@@ -159,7 +159,8 @@ class Known:
             return (value.isna() == condition.missing).to_numpy()
         if condition.words:
             words = [_TRUTH.get(word, np.nan) for word in condition.words]
-            return value.isin(words if value.dtype.kind == "f" else list(condition.words)).to_numpy() & value.notna()
+            listed = value.isin(words if value.dtype.kind == "f" else list(condition.words))
+            return (listed & value.notna()).to_numpy()
         return _between(value.to_numpy(dtype="float64"), condition.at_least, condition.at_most)
 
     def _of(self, kinds: tuple[str, ...], within_days: int | None) -> np.ndarray:
