@@ -17,6 +17,7 @@ from pipeline.errors import CardError
 from pipeline.leads import contract
 from pipeline.leads.contract import Name
 from pipeline.params import problems
+from pipeline.scorer.checks import plain
 
 Days = Annotated[int, Field(ge=1, le=3650)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -177,7 +178,7 @@ class Criterion(Part):
     when: Condition | None = None
     per: Per | None = None
     cap: Cap | None = None
-    accepts: dict[Name, Annotated[str, Field(min_length=1)]] = {}
+    accepts: dict[Name, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
 
     @property
     def fires(self) -> Condition:
@@ -222,7 +223,7 @@ class Card(Part):
     cap: Cap | None = None
     groups: Annotated[dict[Name, Group], Field(min_length=1)]
     criteria: Annotated[list[Criterion], Field(min_length=1, max_length=500)]
-    suppressors: Annotated[list[Suppressor], Field(max_length=100)] = []
+    suppressors: list[Suppressor] = Field(default_factory=list, max_length=100)
 
     @property
     def conditions(self) -> dict[str, list[Condition]]:
@@ -244,6 +245,11 @@ class Card(Part):
         """Kinds of activity that it looks at."""
         return {kind for leaf in self._leaves() if isinstance(leaf, OfActivity) for kind in leaf.kinds}
 
+    @property
+    def aged(self) -> bool:
+        """Whether it looks at the age of a lead."""
+        return any(isinstance(leaf, OfAge) for leaf in self._leaves())
+
     def _leaves(self) -> Iterator[OfColumn | OfActivity | OfAge]:
         for conditions in self.conditions.values():
             for condition in conditions:
@@ -264,7 +270,7 @@ def parse(content: object, *, file: str) -> Card:
 
 def describe(card: Card) -> dict[str, Any]:
     """The card as plain data; `parse` reads it back."""
-    return card.model_dump(mode="json", exclude_unset=True)
+    return card.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
 
 def leaves(condition: Condition) -> Iterator[OfColumn | OfActivity | OfAge]:
@@ -307,8 +313,8 @@ def _bracketed(condition: Condition) -> str:
 
 
 def _between(low: float | None, high: float | None) -> str:
-    ends = [] if low is None else [f"at least {low:g}"]
-    return " and ".join([*ends, *([] if high is None else [f"at most {high:g}"])])
+    ends = [] if low is None else [f"at least {plain(low)}"]
+    return " and ".join([*ends, *([] if high is None else [f"at most {plain(high)}"])])
 
 
 def _several(names: str | list[str]) -> tuple[str, ...]:

@@ -204,7 +204,7 @@ def _happened(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Per activity known at a row's as-of date: the row, the kind, and the days since it happened."""
     as_of = microseconds(rows["as_of"])
-    code = pd.Index(kinds, dtype=object).get_indexer(history.activities["kind"].astype(object))
+    code = pd.Index(kinds, dtype=object).get_indexer(pd.Index(history.activities["kind"].astype(object)))
     order = np.flatnonzero(code >= 0)
     order = order[np.argsort(history.activity_owner[order], kind="stable")]
     row, event = pairs(history.row_owner, history.activity_owner[order], history.n_owners)

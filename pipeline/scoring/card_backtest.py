@@ -1,7 +1,7 @@
 """A points card judged as the model is: on the same test rows, by the same metrics, with paired differences by lead.
 
-A card ranks by its points, and calls last whom it suppresses: lift, capture and the other figures of a ranking are those
-of that order. Points are no chance, though. What they are worth is learned on the calibrate window, by a logistic
+A card ranks by its points, and calls last whom it suppresses: lift, capture and the other figures of a ranking are
+those of that order. Points are no chance, though. What they are worth is learned on the calibrate window, by a logistic
 regression of the outcome on the total, and judged on the test window by log-loss, Brier score and calibration error.
 """
 
@@ -63,7 +63,7 @@ class Chance:
         slope, intercept = 0.0, _log_odds(float(y[~held].mean()))
         if spread > 0:
             scaled = (total - middle) / spread
-            fitted = LogisticRegression(C=np.inf, max_iter=1000, tol=1e-8).fit(scaled[:, None], y[~held])
+            fitted = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8).fit(scaled[:, None], y[~held])
             if fitted.coef_[0, 0] > 0:
                 slope = float(fitted.coef_[0, 0]) / spread
                 intercept = float(fitted.intercept_[0]) - slope * middle
@@ -146,7 +146,7 @@ def compare(frame: pd.DataFrame, params: Evaluate, seed: int) -> pd.DataFrame:
         frame: `lead_id`, `label`, the probabilities `card` and `model`, and the card's order as `ranked`, in [0, 1].
 
     Returns:
-        One row per metric: `metric`; `card` and `model`, each with `_low` and `_high`; `difference` (card - model), with
+        One row per metric: `metric`; `card` and `model`, each with `_low` and `_high`; `difference` (card - model) with
         the middle `interval_level` of its resamples, moved so that their median lies on the figure; `card_better`: the
         share of the resamples in which the card does better, ties counted half.
     """

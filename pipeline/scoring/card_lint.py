@@ -12,14 +12,13 @@ from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from pipeline.errors import CardError
 from pipeline.leads import card_logic
 from pipeline.leads.cards import Card, Criterion, OfActivity, OfColumn, Suppressor, leaves, said
 from pipeline.scoring.card import Known, add_up, amounts
 
-#: Two criteria overlap where this share of the rows on which one of them fires, at least, sees both fire (Jaccard 1901).
+#: Two criteria overlap where, of the rows on which either fires, both fire on this share or more (Jaccard 1901).
 OVERLAP = 0.9
 
 #: Every kind of finding -> whether it keeps the card from being counted.
@@ -103,7 +102,7 @@ def in_history(card: Card, known: Known, before: Sequence[Finding] = ()) -> list
     fires = amounts(card, known).gt(0).assign(**{one.name: known.holds(one.when) for one in card.suppressors})
     share = fires.mean()
     told = {name for one in before if one.kind in ("never_holds", "always_holds") for name in one.where}
-    for name in fires:
+    for name in map(str, fires):
         if name in told:
             continue
         if share[name] == 0:
@@ -219,8 +218,8 @@ def _references(
             yield from _value(name, leaf, declared)
     for name, conditions in card.conditions.items():
         for condition in conditions:
-            for leaf in leaves(condition):
-                if isinstance(leaf, OfActivity) and (unknown := sorted(set(leaf.kinds) - set(kinds))):
+            for part in leaves(condition):
+                if isinstance(part, OfActivity) and (unknown := sorted(set(part.kinds) - set(kinds))):
                     yield Finding(
                         "unknown_kind",
                         (name,),
@@ -345,11 +344,3 @@ def _most(one: Criterion) -> float:
         return 0.0
     most = one.points if one.per is None else np.inf
     return float(most if one.cap is None else min(most, one.cap))
-
-
-def table(found: Sequence[Finding]) -> pd.DataFrame:
-    """Findings as `severity`, `finding`, `where`, `sentence`, `accepted`."""
-    return pd.DataFrame(
-        [[one.severity, one.kind, ", ".join(one.where), one.sentence, one.accepted] for one in found],
-        columns=["severity", "finding", "where", "sentence", "accepted"],
-    )
