@@ -28,8 +28,8 @@ KEY = ["lead_id", "as_of"]
 
 @dataclass(frozen=True)
 class History:
-    """What the last run left in `data/`: specification, clean tables and snapshots. `excluded`: source name of every column
-    that no points may rest on -> why."""
+    """What the last run left in `data/`: specification, clean tables and snapshots. `excluded`: source name of every
+    column that no points may rest on -> why."""
 
     spec: dict[str, Any]
     excluded: dict[str, str]

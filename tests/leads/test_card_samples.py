@@ -1,4 +1,4 @@
-"""Sample leads as a strategist types them: read into tables, refused with every fault, compared with what is counted."""
+"""Sample leads as a strategist types them: read into tables, refused with every fault, compared with the count."""
 
 import json
 
