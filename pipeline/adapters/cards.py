@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from pipeline.adapters import files
+from pipeline.adapters import delimited, files
 from pipeline.adapters.tracking import Live, Store, answering
 from pipeline.errors import CardError, SourceError
 from pipeline.leads.cards import Card, describe, parse
@@ -56,14 +56,19 @@ def read_samples(path: Path) -> pd.DataFrame:
     """A CSV of sample leads as text; empty cells are "".
 
     Raises:
-        SourceError: it is missing, or no CSV in UTF-8.
+        SourceError: it is missing, no text in UTF-8, or has lines that are no rows, each named.
     """
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
+        with open(path, "rb") as stream:
+            header, *rows = delimited.records(stream, str(path), separator=",")
     except FileNotFoundError:
         raise SourceError(f"{path}: no such file.") from None
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as fault:
-        raise SourceError(f"{path}: not a CSV in UTF-8 with a line of column names ({fault}).") from None
+    faults = [f"{path}, line {row.line}: {row.fault}" for row in rows if row.fault is not None]
+    if twice := sorted({name for name in header.fields if header.fields.count(name) > 1}):
+        faults.append(f"{path}: the columns {', '.join(twice)} stand twice.")
+    if faults:
+        raise SourceError("\n".join(faults))
+    return pd.DataFrame([row.fields for row in rows], columns=header.fields, dtype="str")
 
 
 @dataclass(frozen=True)

@@ -56,11 +56,19 @@ def test_samples_are_read_as_text(tmp_path):
     assert cards.read_samples(path).to_dict("records") == [{"country": "NA", "employees": "007", "expect total": ""}]
 
 
-@pytest.mark.parametrize("content", [b"", b"a,b\n1,2,3,4\n1\n", b"a\n\xff\xfe\n"])
-def test_what_is_no_csv_is_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty; the first line must name the columns"),
+        (b"a,b\n1,2,3,4\n1\n", r"line 2: 4 fields.*\n.*line 3: 1 field"),
+        (b"a,a\n1,2\n", "a stand twice"),
+        (b"a,b\n1,\xff\xfe\n", "line 2"),
+    ],
+)
+def test_what_is_no_csv_is_refused(tmp_path, content, said):
     path = tmp_path / "samples.csv"
     path.write_bytes(content)
-    with pytest.raises(SourceError, match=r"samples\.csv: not a CSV"):
+    with pytest.raises(SourceError, match=said):
         cards.read_samples(path)
     with pytest.raises(SourceError, match="no such file"):
         cards.read_samples(tmp_path / "other.csv")

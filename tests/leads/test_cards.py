@@ -1,11 +1,15 @@
 """A points card as a file: what is refused, what it means, and that it comes back as it went."""
 
+import re
+
 import pytest
 import yaml
 
 from pipeline.errors import CardError
 from pipeline.leads import cards
 from tests import small_cards
+
+NAN = float("nan")
 
 
 def test_every_fault_is_named_at_once():
@@ -77,3 +81,23 @@ def test_conditions_in_words():
 def test_a_card_cannot_be_changed():
     with pytest.raises(Exception, match="frozen"):
         small_cards.card().cap = 3.0
+
+
+def test_every_key_and_every_finding_is_explained(project_root):
+    from pipeline.scoring.card_lint import KINDS
+    from pipeline.scoring.card_suggest import verdict
+
+    text = (project_root / "docs" / "cards.md").read_text(encoding="utf-8")
+    parts = [value for value in vars(cards).values() if isinstance(value, type) and issubclass(value, cards.Part)]
+    keys = {field.alias or key for part in parts for key, field in part.model_fields.items()}
+    assert len(keys) > 20
+    assert not {key for key in keys if not re.search(rf"\b{key}\b", text)}
+    verdicts = {verdict(*case) for case in [(1, 0, 1), (1, 1, 1), (2, 1, 1), (1, 2, 2), (-1, 1, 1), (1, NAN, NAN)]}
+    assert len(verdicts) == 6
+    assert not {name for name in {*KINDS, *verdicts} if f"`{name}`" not in text}
+
+
+def test_the_example_of_the_documentation_is_a_card(project_root):
+    text = (project_root / "docs" / "cards.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"(?ms)^```yaml$(.*?)^```$", text)
+    assert cards.parse(yaml.safe_load(example), file="cards.md").name == "my_card"
