@@ -153,6 +153,11 @@ Condition = Annotated[
 ]
 
 
+# They hold conditions, which are only known now.
+for _whole in (All, AnyOf, Not):
+    _whole.model_rebuild()
+
+
 class Per(Part):
     """Points for each activity rather than once. With `half_life_days` one that happened so many days before the as-of
     date counts half, one from twice as long a quarter."""
