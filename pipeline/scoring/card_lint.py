@@ -6,12 +6,13 @@ warning about a criterion is silenced by the criterion's own `accepts`, with a r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from pipeline.errors import CardError
 from pipeline.leads import card_logic
@@ -21,7 +22,7 @@ from pipeline.scoring.card import Known, add_up, amounts
 #: Two criteria overlap where, of the rows on which either fires, both fire on this share or more (Jaccard 1901).
 OVERLAP = 0.9
 
-#: Every kind of finding -> whether it keeps the card from being counted.
+#: Every kind of finding: those that keep the card from being counted, and those that do not.
 ERRORS = (
     "unknown_column",
     "unusable_column",
@@ -98,47 +99,15 @@ def in_history(card: Card, known: Known, before: Sequence[Finding] = ()) -> list
         known: the facts of the rows before the test window.
         before: what `static` found; its criteria are not accused of the same again.
     """
-    rows, found = len(known.keys), []
     fires = amounts(card, known).gt(0).assign(**{one.name: known.holds(one.when) for one in card.suppressors})
-    share = fires.mean()
     told = {name for one in before if one.kind in ("never_holds", "always_holds") for name in one.where}
-    for name in map(str, fires):
-        if name in told:
-            continue
-        if share[name] == 0:
-            found.append(Finding("never_fires", (name,), f"`{name}` fires on none of the {rows:,} snapshots."))
-        elif share[name] == 1:
-            found.append(
-                Finding("always_fires", (name,), f"`{name}` fires on every snapshot, so that it ranks nobody.")
-            )
-    same = {one.where for one in before if one.kind in ("same_condition", "opposite_signs")}
-    for first, second in combinations([one for one in card.criteria if share[one.name] > 0], 2):
-        both = float((fires[first.name] & fires[second.name]).sum())
-        either = float((fires[first.name] | fires[second.name]).sum())
-        where = (first.name, second.name)
-        if both < OVERLAP * either or where in same or share[[*where]].min() == 1:
-            continue
-        together = f"`{first.name}` and `{second.name}` fire together on {both / either:.0%} of the snapshots of either"
-        if first.points * second.points > 0:
-            found.append(Finding("overlap", where, f"{together}, and their points add up: one thing counts twice."))
-        elif first.points * second.points < 0:
-            found.append(Finding("cancels_out", where, f"{together}, with points of opposite signs."))
-    for name, leaf in _column_leaves(card):
-        seen = set(known.profile[leaf.column].dropna().astype(str))
-        if known.profile[leaf.column].dtype.kind != "f" and (unseen := [w for w in leaf.words if w not in seen]):
-            listed = ", ".join(f"`{word}`" for word in unseen)
-            found.append(
-                Finding("word_never_seen", (name,), f"`{name}`: {leaf.column} was never {listed}; is it spelled so?")
-            )
-    qualifies = add_up(card, known)["qualifies"].mean()
-    if qualifies == 0:
-        found.append(
-            Finding("nobody_qualifies", (), f"No snapshot of {rows:,} reaches `qualifies_at: {card.qualifies_at:g}`.")
-        )
-    elif qualifies == 1:
-        found.append(
-            Finding("everybody_qualifies", (), f"Every snapshot reaches `qualifies_at: {card.qualifies_at:g}`.")
-        )
+    paired = {one.where for one in before if one.kind in ("same_condition", "opposite_signs")}
+    found = [
+        *_firing(fires.drop(columns=list(told))),
+        *_together(card, fires, paired),
+        *_unseen_words(card, known),
+        *_qualifying(card, add_up(card, known)["qualifies"]),
+    ]
     return _settled(card, found)
 
 
@@ -344,3 +313,52 @@ def _most(one: Criterion) -> float:
         return 0.0
     most = one.points if one.per is None else np.inf
     return float(most if one.cap is None else min(most, one.cap))
+
+
+# What only the history tells
+
+
+def _firing(fires: pd.DataFrame) -> Iterator[Finding]:
+    """Criteria and suppressors that fire on no row, or on every one."""
+    for name, rows in fires.items():
+        where = (str(name),)
+        if not rows.any():
+            yield Finding("never_fires", where, f"`{name}` fires on none of the {len(rows):,} snapshots.")
+        elif rows.all():
+            yield Finding("always_fires", where, f"`{name}` fires on every snapshot, so that it ranks nobody.")
+
+
+def _together(card: Card, fires: pd.DataFrame, paired: Collection[tuple[str, ...]]) -> Iterator[Finding]:
+    """Criteria that fire on nearly the same rows, but for the pairs that are known as such."""
+    apart = [one for one in card.criteria if 0 < fires[one.name].mean() < 1]
+    for first, second in combinations(apart, 2):
+        where = (first.name, second.name)
+        share = float((fires[first.name] & fires[second.name]).sum() / (fires[first.name] | fires[second.name]).sum())
+        if share < OVERLAP or where in paired:
+            continue
+        what = f"`{first.name}` and `{second.name}` fire together on {share:.0%} of the snapshots on which either fires"
+        if first.points * second.points > 0:
+            yield Finding("overlap", where, f"{what}, and their points add up: one thing counts twice.")
+        elif first.points * second.points < 0:
+            yield Finding("cancels_out", where, f"{what}, with points of opposite signs.")
+
+
+def _unseen_words(card: Card, known: Known) -> Iterator[Finding]:
+    """Words of categories that no row holds."""
+    for name, leaf in _column_leaves(card):
+        value = known.profile[leaf.column]
+        if value.dtype.kind == "f":
+            continue
+        seen = set(value.dropna())
+        if unseen := [word for word in leaf.words if word not in seen]:
+            listed = ", ".join(f"`{word}`" for word in unseen)
+            yield Finding("word_never_seen", (name,), f"`{name}`: {leaf.column} was never {listed}; is it spelled so?")
+
+
+def _qualifying(card: Card, qualifies: pd.Series) -> Iterator[Finding]:
+    """A qualifying total that no row reaches, or every one."""
+    asked = f"`qualifies_at: {card.qualifies_at:g}`"
+    if not qualifies.any():
+        yield Finding("nobody_qualifies", (), f"None of the {len(qualifies):,} snapshots qualifies with {asked}.")
+    elif qualifies.all():
+        yield Finding("everybody_qualifies", (), f"Every snapshot qualifies with {asked}.")
