@@ -11,7 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Discriminator, Field, StrictBool, StrictStr, Tag, ValidationError, model_validator
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from pipeline.errors import CardError
 from pipeline.leads import contract
@@ -23,7 +33,7 @@ Days = Annotated[int, Field(ge=1, le=3650)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Points = Annotated[float, Field(ge=-100_000, le=100_000)]
 Cap = Annotated[float, Field(gt=0, le=1_000_000)]
-Word = StrictStr | StrictBool
+Word = StrictStr | StrictBool | StrictInt
 Kinds = Name | Annotated[list[Name], Field(min_length=1)]
 
 #: Columns that `pipeline.scoring.card.points` returns beside one per criterion.
@@ -65,7 +75,7 @@ class OfColumn(Part):
     def words(self) -> tuple[str, ...]:
         """The words of `is`, true and false as `true` and `false`; none where the condition has another form."""
         given = self.is_ if isinstance(self.is_, list) else [] if self.is_ is None else [self.is_]
-        return tuple(str(word).lower() if isinstance(word, bool) else word for word in given)
+        return tuple(str(word).lower() if isinstance(word, bool) else str(word) for word in given)
 
     @property
     def ranged(self) -> bool:

@@ -78,6 +78,16 @@ def test_conditions_in_words():
     }
 
 
+def test_words_are_text_whatever_yaml_takes_them_for():
+    assert cards.OfColumn.model_validate({"column": "c", "is": ["a", True, 2, "007"]}).words == (
+        "a",
+        "true",
+        "2",
+        "007",
+    )
+    assert cards.OfColumn.model_validate({"column": "c", "is": False}).words == ("false",)
+
+
 def test_a_card_cannot_be_changed():
     with pytest.raises(Exception, match="frozen"):
         small_cards.card().cap = 3.0

@@ -9,7 +9,7 @@ import yaml
 from sklearn import metrics as reference
 from typer.testing import CliRunner
 
-from pipeline import cli
+from pipeline import cli, cli_card
 from pipeline.adapters import cards as store_of_cards
 from pipeline.adapters import files
 from pipeline.errors import ArtefactError, CardError
@@ -71,6 +71,12 @@ def put(project):
     yield write
     for path in made:
         path.unlink()
+
+
+@pytest.mark.parametrize("command", [one.callback.__name__ for one in cli_card.app.registered_commands])
+def test_every_command_shows_an_example(command):
+    shown = CliRunner().invoke(cli.app, ["card", command, "--help"])
+    assert shown.exit_code == 0 and f"Example: leads card {command}" in shown.output
 
 
 def test_nothing_is_found_in_the_shipped_cards(leads):
