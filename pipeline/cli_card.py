@@ -134,6 +134,8 @@ def suggest(
     typer.echo()
     typer.echo("Learned on the train window, judged on the calibrate window:")
     typer.echo(found.ahead.round(4).to_string(index=False))
+    if not found.better:
+        typer.echo("The learned points do no better there: too few conversions, perhaps, to learn so many points from.")
     typer.echo(
         f"{found.double_odds:.1f} learned points double the odds. {folder}: points.csv, missing.csv, ahead.csv, and "
         f"the learned card, {found.card.name}.yaml"

@@ -129,8 +129,7 @@ def leads_by_hand(
 ) -> list[dict[str, Any]]:
     """What was known of each row's lead at its as-of date, record by record."""
     found = []
-    acts = {key: part.to_dict("records") for key, part in activities.groupby("lead_id")}
-    moved = {key: part.to_dict("records") for key, part in changes.groupby("lead_id")}
+    acts, moved = _of_each_lead(activities), _of_each_lead(changes)
     for row in rows.to_dict("records"):
         as_of, values = row["as_of"], {}
         for column in spec["profile"]:
@@ -149,6 +148,13 @@ def leads_by_hand(
         age = (as_of - row["created_at"]).total_seconds() / 86400
         found.append({"values": values, "age_days": age, "activities": known})
     return found
+
+
+def _of_each_lead(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    records: dict[str, list[dict[str, Any]]] = {}
+    for record in table.to_dict("records"):
+        records.setdefault(record["lead_id"], []).append(record)
+    return records
 
 
 def _value(value: Any, column: dict[str, Any]) -> Any:

@@ -43,6 +43,9 @@ POINTS = (
 MISSING = ("criterion", "condition", "points", "z", "rows", "conversion", "log_loss_gain", "lift_10_gain")
 AHEAD = ("system", "log_loss", "auc", "lift_10")
 
+#: Systems of `ahead`.
+BY_HAND, LEARNED, WIDER = "hand-made", "learned", "learned, with what is missing"
+
 #: Share of the leads called first that `lift_10` is about.
 TOP = 0.1
 
@@ -66,6 +69,12 @@ class Suggestion:
     ahead: pd.DataFrame
     card: Card
     double_odds: float
+
+    @property
+    def better(self) -> bool:
+        """Whether learned points had the smaller log-loss on rows that they were not learned from."""
+        losses = self.ahead.set_index("system")["log_loss"]
+        return bool(losses[LEARNED] < losses[BY_HAND])
 
 
 def suggest(
@@ -372,11 +381,11 @@ def _ahead(seen: _Seen, missing: pd.DataFrame) -> pd.DataFrame:
         fit = seen.fit(columns, learn)
         return learned_card(wanted, fit, unit_of(wanted, columns[learn], fit), known, seen.share)
 
-    systems = {"hand-made": (card, seen.known), "learned": (learned(card, seen.known), seen.known)}
+    systems = {BY_HAND: (card, seen.known), LEARNED: (learned(card, seen.known), seen.known)}
     if len(missing):
         wider = card.model_copy(update={"criteria": [*card.criteria, *missing["found"]]})
         known = seen.look(wider)
-        systems["learned, with what is missing"] = (learned(wider, known), known)
+        systems[WIDER] = (learned(wider, known), known)
     rows = []
     for name, (one, known) in systems.items():
         counted = add_up(one, known)

@@ -139,6 +139,7 @@ def test_learned_points_do_better_on_rows_that_they_were_not_learned_from(found)
     assert list(ahead.index) == ["hand-made", "learned", "learned, with what is missing"]
     assert ahead.is_monotonic_increasing
     assert ahead["learned"] - ahead["hand-made"] > 0.05
+    assert found.better
 
 
 def test_the_unit_hands_out_as_many_points_as_before(found, world):
