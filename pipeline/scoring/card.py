@@ -172,8 +172,8 @@ _TRUTH = {"true": 1.0, "false": 0.0}
 
 
 def _between(value: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
-    """Where a number lies from `low` to `high`; nowhere where it is missing."""
-    inside = ~np.isnan(value)
+    """Where a number lies from `low` to `high`, at least one of which is given; a missing number lies nowhere."""
+    inside = np.ones(len(value), dtype=bool)
     if low is not None:
         inside &= value >= low
     if high is not None:

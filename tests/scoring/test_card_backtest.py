@@ -106,22 +106,30 @@ def test_every_figure_by_a_second_route(params):
 
 
 def test_differences_are_paired_by_lead(params):
-    """The same draws of leads, each with both of its rows, taken by hand."""
-    rows, counted = drawn(7, leads=80)
+    """The same draws of leads, each with both of its rows, taken by hand; the card ranks by its order alone."""
+    rows, counted = drawn(7, leads=80, suppressed=0.3)
     own = card_backtest.Chance.fit(counted, rows["label"].to_numpy()).probability(counted)
     frame = rows.assign(card=own, ranked=card_backtest.ranking(counted))
     found = card_backtest.compare(frame, params, seed=4).set_index("metric")
     rng = np.random.default_rng(np.random.SeedSequence([4, *b"bootstrap"]))
-    apart = []
+    apart, orders = [], []
     for _ in range(params.bootstrap_samples):
         drawn_leads = np.bincount(rng.integers(80, size=80), minlength=80)
         weight = np.repeat(drawn_leads, 2)
         losses = [reference.log_loss(frame["label"], frame[name], sample_weight=weight) for name in ("card", "model")]
         apart.append(losses[0] - losses[1])
+        areas = [
+            reference.roc_auc_score(frame["label"], frame[name], sample_weight=weight) for name in ("ranked", "model")
+        ]
+        orders.append(areas[0] - areas[1])
     low, middle, high = np.quantile(apart, [0.05, 0.5, 0.95])
     expected = found.loc["log_loss", "difference"] + np.array([low - middle, high - middle])
     assert found.loc["log_loss", ["difference_low", "difference_high"]].to_numpy(float) == pytest.approx(expected)
     assert found.loc["log_loss", "card_better"] == pytest.approx(np.mean(np.array(apart) < 0))
+    low, middle, high = np.quantile(orders, [0.05, 0.5, 0.95])
+    expected = found.loc["auc", "difference"] + np.array([low - middle, high - middle])
+    assert found.loc["auc", ["difference_low", "difference_high"]].to_numpy(float) == pytest.approx(expected)
+    assert found.loc["auc", "card_better"] == pytest.approx(np.mean(np.array(orders) > 0))
 
 
 def test_the_model_against_itself_is_no_better_and_no_worse(params):

@@ -134,6 +134,15 @@ def test_what_no_criterion_looks_at_and_would_add_is_named(found):
     )
 
 
+def test_what_adds_on_the_train_window_alone_is_not_missing(world):
+    """Where phones no longer matter in the calibrate window, and rather the other way round, nothing is proposed."""
+    frame, look, spec = world
+    rng = np.random.default_rng(np.random.SeedSequence([9, *b"turned"]))
+    turned = (frame["split"] == "calibrate") & (rng.random(len(frame)) < 0.3)
+    label = frame["label"].mask(turned, 1 - frame["has_phone"]).astype("int8")
+    assert card_suggest.suggest(card(), frame.assign(label=label), look, spec, 0.9).missing.empty
+
+
 def test_learned_points_do_better_on_rows_that_they_were_not_learned_from(found):
     ahead = found.ahead.set_index("system")["auc"]
     assert list(ahead.index) == ["hand-made", "learned", "learned, with what is missing"]
