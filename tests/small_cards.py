@@ -60,6 +60,8 @@ def spec(project_root: Any) -> dict[str, Any]:
 
 # Counting over records, one lead after another, in plain Python
 
+DAY = 24 * 60 * 60 * 1_000_000
+
 
 def by_hand(content: dict[str, Any], lead: dict[str, Any]) -> dict[str, Any]:
     """Points of one lead.
@@ -129,6 +131,7 @@ def leads_by_hand(
 ) -> list[dict[str, Any]]:
     """What was known of each row's lead at its as-of date, record by record."""
     found = []
+    rows, activities, changes = (_in_microseconds(table) for table in (rows, activities, changes))
     acts, moved = _of_each_lead(activities), _of_each_lead(changes)
     for row in rows.to_dict("records"):
         as_of, values = row["as_of"], {}
@@ -141,13 +144,19 @@ def leads_by_hand(
                 value = seen[-1]["new_value"] if seen else mine[0]["old_value"]
             values[column["source"]] = _value(value, column)
         known = [
-            (act["kind"], (as_of - act["happened_at"]).total_seconds() / 86400)
+            (act["kind"], (as_of - act["happened_at"]) / DAY)
             for act in acts.get(row["lead_id"], [])
             if act["happened_at"] <= as_of and act["recorded_at"] <= as_of
         ]
-        age = (as_of - row["created_at"]).total_seconds() / 86400
+        age = (as_of - row["created_at"]) / DAY
         found.append({"values": values, "age_days": age, "activities": known})
     return found
+
+
+def _in_microseconds(table: pd.DataFrame) -> pd.DataFrame:
+    """Moments as whole numbers, which plain Python compares a hundred times as fast; none of them is missing here."""
+    moments = [name for name in ("as_of", "created_at", "happened_at", "recorded_at") if name in table]
+    return table.assign(**{name: table[name].astype("datetime64[us]").astype("int64") for name in moments})
 
 
 def _of_each_lead(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:

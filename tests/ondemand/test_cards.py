@@ -210,14 +210,7 @@ def test_the_learned_card_can_be_judged_like_any_other(leads, suggested, project
     learned.unlink()
 
 
-def test_suggest_says_what_it_found(leads, tmp_path):
-    said = leads("suggest", "--out", tmp_path)
-    assert "Learned on the train window, judged on the calibrate window" in said
-    # Four thousand leads are few for twenty-one criteria.
-    assert "The learned points do no better there" in said
-
-
-def test_nothing_of_the_test_window_is_learned_from(suggested, run, tmp_path, monkeypatch):
+def test_nothing_of_the_test_window_is_learned_from(suggested, leads, tmp_path, monkeypatch):
     """Other outcomes there leave every suggested point as it is."""
     read = cards.History.read.__func__
 
@@ -228,6 +221,9 @@ def test_nothing_of_the_test_window_is_learned_from(suggested, run, tmp_path, mo
         return history
 
     monkeypatch.setattr(cards.History, "read", classmethod(dealt))
-    cards.suggest(*run, "demo", tmp_path)
+    said = leads("suggest", "--out", tmp_path)
+    assert "Learned on the train window, judged on the calibrate window" in said
+    # Four thousand leads are few for twenty-one criteria.
+    assert "The learned points do no better there" in said
     for name in ("points.csv", "missing.csv", "ahead.csv", "demo_learned.yaml"):
         assert (suggested[1] / name).read_bytes() == (tmp_path / name).read_bytes()
