@@ -16,6 +16,7 @@ process.configure_environment()
 import pandas as pd  # noqa: E402  (after the environment: thread pools read it when loaded)
 import typer  # noqa: E402
 
+from pipeline import cli_card  # noqa: E402
 from pipeline import params as params_module  # noqa: E402
 from pipeline.errors import ParamsError  # noqa: E402
 from pipeline.params import Params  # noqa: E402
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(cli_card.app, name="card")
 
 ModelOption = Annotated[
     str, typer.Option("--model", help="champion, challenger, or a version number of this contract's registered model.")

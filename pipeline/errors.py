@@ -9,7 +9,8 @@
     ├── NotEnoughData           7   no matured snapshots, or a split without both outcomes
     ├── RegistryError           8   MLflow: no such version, the alias moved, nothing approved
     ├── ModelError              9   a scorer: an incomplete or altered folder, another format, or input it cannot use
-    └── ProofFailed            10   a feature looks into the future, or a split is not sound
+    ├── ProofFailed            10   a feature looks into the future, or a split is not sound
+    └── CardError              11   a points card in data/cards/, or sample leads that it counts otherwise than expected
 
 A scorer carries its own code, which cannot import this module: its `ScorerError` states the exit code 9 itself, and
 `adapters.model_folder` raises it as a `ModelError`.
@@ -61,3 +62,7 @@ class ModelError(LeadScoringError):
 
 class ProofFailed(LeadScoringError):
     exit_code = 10
+
+
+class CardError(LeadScoringError):
+    exit_code = 11
