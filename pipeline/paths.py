@@ -58,6 +58,7 @@ _CATALOGUE = [
         ("moments.parquet", "change", "", "when columns whose values are not followed changed; no values"),
         ("refused.parquet", "line", "table row", "lines that could not be read, raw, each with its reason"),
         ("contract.json", "contract", "", "the resolved contract that later stages read"),
+        ("card.json", "card", "", "the strategist's points card of the contract, or nothing"),
         ("provenance.json", "source", "", "hashes, row counts, newest recorded moment"),
     ),
     *_rows(

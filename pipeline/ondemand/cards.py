@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.adapters import card_runs, files, sources, tracking
 from pipeline.adapters import cards as store_of_cards
-from pipeline.adapters import files, sources, tracking
 from pipeline.errors import ArtefactError
 from pipeline.leads import card_samples, contract
 from pipeline.leads.cards import Card
@@ -121,7 +121,7 @@ def test(workspace: Workspace, params: Params, name: str, samples: Path) -> tupl
 
 def backtest(
     workspace: Workspace, params: Params, name: str, out: Path
-) -> tuple[card_backtest.Backtest, store_of_cards.Logged]:
+) -> tuple[card_backtest.Backtest, card_runs.Logged]:
     """Judge a card beside the model on the test rows, write its tables to `out`, and log them.
 
     Raises:
@@ -156,7 +156,7 @@ def backtest(
         "reliability_level": params.evaluate.reliability_level,
         "seed": params.run.seed,
     }
-    logged = store_of_cards.log(
+    logged = card_runs.log(
         tracking.open_store(workspace), card, rests_on=rests_on, figures=_figures(judged), tables=tables
     )
     return judged, logged

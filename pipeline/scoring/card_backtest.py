@@ -7,17 +7,20 @@ regression of the outcome on the total, and judged on the test window by log-los
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.errors import NotEnoughData
+from pipeline.leads.cards import Card
 from pipeline.params import Evaluate
 from pipeline.scorer.calibration import sigmoid
-from pipeline.scoring import metrics
+from pipeline.scoring import card_lint, metrics
+from pipeline.scoring.card import points
 
 CARD, MODEL, RANKED = "card", "model", "ranked"
 
@@ -75,6 +78,28 @@ class Chance:
         """Chances in (0, 1), in row order."""
         chance = sigmoid(self.intercept + self.slope * counted["total"].to_numpy(dtype="float64"))
         return np.where(counted["suppressed"] != "", self.suppressed, chance)
+
+
+def as_rival(
+    card: Card,
+    before: pd.DataFrame,
+    label: np.ndarray,
+    test: pd.DataFrame,
+    history: tuple[pd.DataFrame, pd.DataFrame],
+    spec: Mapping[str, Any],
+) -> np.ndarray:
+    """What a card's points are worth on the test rows: chances in (0, 1), shape (n_test_rows,).
+
+    Args:
+        before, test: rows of the calibrate and of the test window, as `card.points` takes them; `label` of the former.
+        history: activities and changes. `spec`: as written by `featurize`.
+
+    Raises:
+        CardError: the card cannot be counted on this contract. NotEnoughData: see `Chance.fit`.
+    """
+    card_lint.refuse_errors(card, card_lint.static(card, spec, {}))
+    counted = [points(card, rows, *history, spec) for rows in (before, test)]
+    return Chance.fit(counted[0], label).probability(counted[1])
 
 
 def ranking(counted: pd.DataFrame) -> np.ndarray:

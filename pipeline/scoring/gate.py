@@ -19,6 +19,8 @@ from pipeline.scoring import metrics as measures
 
 #: The rivals that a candidate must beat, and what a reader calls them.
 RIVALS = {"base_rate": "the base rate of the training window", "one_feature": "a ranking by one feature"}
+#: And this one, where the strategist has a card.
+CARD = {"card": "the strategist's points card"}
 
 #: Faults of a split, and what a reader calls them.
 SPLIT_FAULTS = {
@@ -81,7 +83,8 @@ def decide(
     Args:
         scores: the candidate on the test snapshots: `lead_id`, `as_of`, `label` (0 or 1), `probability` (NaN where the
             scorer refused the row).
-        rivals: the same rows in any order: `lead_id`, `as_of`, and a probability per name in `RIVALS`.
+        rivals: the same rows in any order: `lead_id`, `as_of`, and a probability per name in `RIVALS`, and in `CARD`
+            where there is one.
         metrics: figures of the candidate; `calibration_error` is read.
         time_proof: `pairs` rebuilt from truncated tables, `differences` found, `passed`.
         split_faults: faults of the split by kind, each 0 in a sound one; `leads_in_two_splits` is required.
@@ -155,7 +158,8 @@ def _paired(scores: pd.DataFrame, rivals: pd.DataFrame) -> tuple[pd.DataFrame, i
     """Scored rows with the candidate and its rivals side by side, sorted by key, and how many rows carry no score."""
     candidate = scores[[*KEY, "label", "probability"]].rename(columns={"probability": "candidate"})
     try:
-        rows = candidate.merge(rivals[[*KEY, *RIVALS]], on=KEY, how="outer", validate="one_to_one", indicator=True)
+        theirs = rivals[[*KEY, *_asked(rivals)]]
+        rows = candidate.merge(theirs, on=KEY, how="outer", validate="one_to_one", indicator=True)
     except pd.errors.MergeError:
         raise ArtefactError(
             "evaluate/scores.parquet or rival_scores.parquet names a snapshot twice; run `dvc repro -f evaluate`."
@@ -170,21 +174,25 @@ def _paired(scores: pd.DataFrame, rivals: pd.DataFrame) -> tuple[pd.DataFrame, i
     return scored, len(rows) - len(scored)
 
 
+def _asked(rivals: pd.DataFrame) -> dict[str, str]:
+    """The rivals to beat that are there, and what a reader calls them."""
+    return RIVALS | {name: words for name, words in CARD.items() if name in rivals}
+
+
 def _beats(rows: pd.DataFrame, limits: Register, seed: int) -> list[Check]:
     """Log-loss and lift in the top tenth against every rival, paired on the same resampled leads."""
+    asked = _asked(rows)
     if rows.empty or not 0 < rows["label"].sum() < len(rows):
         sentence = "The scored test rows do not hold both outcomes, so the candidate cannot be compared with {}."
         return [
             Check(f"{metric}_beats_{rival}", None, 0.0, False, sentence.format(words))
-            for rival, words in RIVALS.items()
+            for rival, words in asked.items()
             for metric in ("log_loss", "lift_10")
         ]
     # One bin: the calibration error is not compared here.
-    draws = measures.resampled_by_lead(
-        rows, ["candidate", *RIVALS], bins=1, samples=limits.bootstrap_samples, seed=seed
-    )
+    draws = measures.resampled_by_lead(rows, ["candidate", *asked], bins=1, samples=limits.bootstrap_samples, seed=seed)
     checks = []
-    for rival, words in RIVALS.items():
+    for rival, words in asked.items():
         for metric, direction, what in (("log_loss", -1.0, "log-loss"), ("lift_10", 1.0, "lift in the top tenth")):
             column = measures.METRICS.index(metric)
             gain = direction * (draws["candidate"][:, column] - draws[rival][:, column])

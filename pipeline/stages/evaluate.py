@@ -7,11 +7,12 @@ import pandas as pd
 from pipeline.adapters import figures
 from pipeline.adapters.stage import Stage, main
 from pipeline.errors import ArtefactError
-from pipeline.leads import contract, leakage
+from pipeline.leads import cards, contract, leakage
+from pipeline.leads.snapshots import rows_at
 from pipeline.scorer import Scorer
 from pipeline.scorer.features import directions, feature_list
-from pipeline.scoring import leak_price, levels, metrics, optimism
-from pipeline.scoring.rivals import RIVALS, Rivals
+from pipeline.scoring import card_backtest, leak_price, levels, metrics, optimism
+from pipeline.scoring.rivals import Rivals
 
 KEY = ["lead_id", "as_of"]
 SHARES = (0.01, 0.02, 0.05, *(tenth / 10 for tenth in range(1, 11)))
@@ -21,6 +22,7 @@ def run(stage: Stage) -> None:
     params, shared = stage.params.evaluate, stage.params.run
     # Load
     resolved = contract.restore(stage.json("ingest/contract.json"))
+    card = stage.json("ingest/card.json")
     scorer = Scorer.load(stage.path("calibrate/scorer"))
     spec = stage.json("featurize/features.json")
     specified = feature_list(spec)
@@ -41,6 +43,17 @@ def run(stage: Stage) -> None:
         snapshots[snapshots["split"] != "test"], names, bins=params.bins, seed=shared.seed, threads=shared.threads
     )
     rival_scores = pd.concat([test[[*KEY, "label"]], rivals.predict(test[names])], axis=1)
+    if card is not None:
+        before = snapshots[snapshots["split"] == "calibrate"]
+        rival_scores["card"] = card_backtest.as_rival(
+            cards.parse(card, file="ingest/card.json"),
+            rows_at(tables[0], before[KEY]),
+            before["label"].to_numpy(),
+            rows_at(tables[0], test[KEY]),
+            (tables[1], tables[2]),
+            spec,
+        )
+    compared = ["candidate", *rival_scores.columns.drop([*KEY, "label"])]
 
     # A row without a score is judged by the gate, which counts it; every system is measured on the others.
     scored = (scores["refused"] == "").to_numpy()
@@ -48,7 +61,7 @@ def run(stage: Stage) -> None:
     label, probability = systems["label"].to_numpy(), systems["candidate"].to_numpy()
     measured = metrics.bootstrap_by_lead(
         systems,
-        ["candidate", *RIVALS],
+        compared,
         bins=params.bins,
         samples=params.bootstrap_samples,
         level=params.interval_level,

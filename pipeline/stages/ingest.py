@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.adapters import sources
+from pipeline.adapters import cards, sources
 from pipeline.adapters.spool import Spool
 from pipeline.adapters.stage import Stage, main
+from pipeline.leads import cards as points_cards
 from pipeline.leads import demo, tables
 from pipeline.leads.contract import describe, without_changing
 from pipeline.leads.people import Sieve
@@ -14,6 +15,7 @@ def run(stage: Stage) -> None:
     params, log = stage.params, stage.log
     # Load
     resolved = sources.read_contract(stage.workspace, params.run.contract)
+    card = cards.of_contract(stage.workspace, params.run.contract)
     contract, max_bytes = resolved.contract, params.ingest.max_file_mib * 2**20
     fetched = sources.fetch_all(stage.workspace, resolved, max_bytes=max_bytes, log=log.info)
     if contract.source.kind == "demo":
@@ -37,6 +39,7 @@ def run(stage: Stage) -> None:
     # Save
     stage.save_table("ingest/refused.parquet", spool.refused)
     stage.save_json("ingest/contract.json", describe(resolved))
+    stage.save_json("ingest/card.json", None if card is None else points_cards.describe(card))
     hashes = {table: fetched[table].sha256 if table in fetched else None for table in tables.TABLES}
     provenance = {
         "contract": contract.name,

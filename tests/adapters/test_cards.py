@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline.adapters import cards
+from pipeline.adapters import card_runs, cards
 from pipeline.errors import CardError, SourceError
 from pipeline.paths import Workspace
 from tests import small_cards
@@ -80,7 +80,7 @@ def log(store, **changes):
         "figures": {"auc": 0.7, "card/suppressed_conversion": float("nan")},
         "tables": {"lift": pd.DataFrame({"share": [0.1], "lift_card": [2.0]})},
     }
-    return cards.log(store, small_cards.card(contract="demo"), **(given | changes))
+    return card_runs.log(store, small_cards.card(contract="demo"), **(given | changes))
 
 
 def runs(store):

@@ -108,6 +108,19 @@ def test_exactly_enough_conversions_are_enough(tables):
         assert decide(tables, limits=limits).passed is passed
 
 
+def test_a_points_card_must_be_beaten_where_there_is_one(tables):
+    own, rivals = tables
+    weak = decide((own, rivals.assign(card=rivals["one_feature"])))
+    assert weak.passed
+    assert [check.name for check in weak.checks if check.name.endswith("_card")] == [
+        "log_loss_beats_card",
+        "lift_10_beats_card",
+    ]
+    as_good = decide((own, rivals.assign(card=own["probability"])))
+    assert failed(as_good) == ["log_loss_beats_card", "lift_10_beats_card"]
+    assert "for the strategist's points card: not better" in as_good.letter
+
+
 def test_a_candidate_no_better_than_its_rivals_is_refused(tables):
     own, rivals = tables
     same = own.assign(probability=rivals["one_feature"])

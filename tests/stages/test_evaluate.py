@@ -16,6 +16,8 @@ from pipeline.scoring.rivals import RIVALS
 from pipeline.stages.evaluate import check_features
 
 KEY = ["lead_id", "as_of"]
+#: The demo's strategist has a points card.
+SYSTEMS = (*RIVALS, "card")
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +38,9 @@ def test_every_test_snapshot_has_a_score_and_every_rivals_probability(run, snaps
     for name in ("scores", "rival_scores"):
         pd.testing.assert_frame_equal(run[name][[*KEY, "label"]], test)
     assert (run["scores"]["refused"] == "").all()
-    assert list(run["rival_scores"].columns) == [*KEY, "label", *RIVALS]
-    assert run["rival_scores"][list(RIVALS)].gt(0).all(axis=None)
-    assert run["rival_scores"][list(RIVALS)].lt(1).all(axis=None)
+    assert list(run["rival_scores"].columns) == [*KEY, "label", *SYSTEMS]
+    assert run["rival_scores"][list(SYSTEMS)].gt(0).all(axis=None)
+    assert run["rival_scores"][list(SYSTEMS)].lt(1).all(axis=None)
 
 
 def test_metrics_follow_from_the_scores_by_another_route(run):
@@ -63,7 +65,7 @@ def test_the_base_rate_rival_is_the_rate_before_the_test_window(run, snapshots):
 def test_intervals_hold_their_figures_for_every_system(run):
     rivals = run["rivals"]
     assert rivals[["system", "metric"]].values.tolist() == [
-        [system, metric] for system in ("candidate", *RIVALS) for metric in METRICS
+        [system, metric] for system in ("candidate", *SYSTEMS) for metric in METRICS
     ]
     assert (rivals["low"] <= rivals["value"]).all()
     assert (rivals["value"] <= rivals["high"]).all()
