@@ -215,15 +215,14 @@ def by_scores(starts: Mapping[str, float]) -> list[dict[str, Any]]:
     for name, start in starts.items():
         if not 0 <= start <= 100 or abs(start * 10 - round(start * 10)) > 1e-6:
             faults.append(f"tier {name} begins at {start:g}; it must be a score from 0 to 100 with at most one decimal")
-    bands = [{"name": name, "from": round(start * 10)} for name, start in starts.items() if np.isfinite(start)]
-    tenths = [int(band["from"]) for band in bands]
+    tenths = [round(start * 10) for start in starts.values() if np.isfinite(start)]
     if sorted(set(tenths), reverse=True) != tenths:
         faults.append("each tier must begin below the one before it")
     if not tenths or tenths[-1] != 0:
         faults.append("the last tier must begin at 0, so that every lead has one")
     if faults:
         raise ParamsError("; ".join(faults) + ".")
-    return bands
+    return [{"name": name, "from": start} for name, start in zip(starts, tenths, strict=True)]
 
 
 # Tables
