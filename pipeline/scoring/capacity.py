@@ -113,7 +113,7 @@ def followed(
     if weeks < 1:
         raise NotEnoughData(
             f"the test window follows leads to the age of {max_age_days} days over {max(0.0, 7 * weeks):.0f} days; a "
-            "typical week needs at least 7. Give a longer history, or the leads that come in a week."
+            "typical week needs at least 7. Give a longer history, or look at younger leads (featurize.ages_days)."
         )
     return looks[looks["created_at"] < until].reset_index(drop=True), float(weeks)
 
