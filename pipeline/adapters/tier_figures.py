@@ -45,14 +45,14 @@ def profit(
     limit = max(float(reached.max()), *(start for _, start in tiers)) * 1.03 + 0.5
     for axes, name in ((top, "profit"), (bottom, "leads")):
         axes.fill_between(x, rows[f"{name}_low"], rows[f"{name}_high"], color=BLUE, alpha=0.2, linewidth=0)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}".replace("-", "−")))
     top.plot(x, rows["profit"], color=BLUE, label=f"as the leads converted, with {level:.0%} interval")
     top.plot(x, rows["expected_profit"], color=GREY, linestyle=(0, (4, 2)), label="as the scores promised")
     bottom.plot(x, rows["leads"], color=BLUE)
     top.axhline(0, color=GREY, linewidth=0.8)
     if break_even <= limit:
         for axes in (top, bottom):
-            axes.axvline(break_even, color=GREEN, linewidth=1.2, linestyle=(0, (1, 1.5)))
+            axes.axvline(break_even, color=GREEN, linewidth=2.2, linestyle=(0, (1, 1.5)))
         _word(bottom, (break_even, 0.97), f"a call breaks even at {break_even:.1f}", GREEN)
     if per_week is not None:
         bottom.axhline(per_week, color=ORANGE, linewidth=1.2, linestyle=(0, (4, 2)))
@@ -60,18 +60,19 @@ def profit(
         bottom.annotate(
             words,
             (limit, per_week),
-            (-4, 4),
+            (-4, 5),
             textcoords="offset points",
             ha="right",
             fontsize=9,
             color=ORANGE,
             bbox={"color": "white", "pad": 1},
         )
-    for name, start in tiers:
-        if start > 0:
-            for axes in (top, bottom):
-                axes.axvline(start, color=ORANGE, linewidth=1.2)
-            _word(top, (start, 0.03), f"{name} from {start:.1f}", ORANGE)
+    for place, (name, start) in enumerate((name, start) for name, start in tiers if start > 0):
+        for axes in (top, bottom):
+            # Where a tier begins at break-even, both lines are to be seen.
+            axes.axvline(start, color=ORANGE, linewidth=1.2, zorder=1)
+        # One above the other: tiers may lie close together.
+        _word(top, (start, 0.08 + 0.08 * (place % 4)), f"{name} from {start:.1f}", ORANGE)
     top.set_ylabel("Profit a week")
     bottom.set_ylabel("Leads a week")
     bottom.set_xlabel("Lowest score that is called (further left, more leads are called)")
@@ -85,14 +86,14 @@ def profit(
 
 
 def _said(curve: pd.DataFrame, tiers: Sequence[tuple[str, float]], break_even: float) -> str:
+    if break_even > 100:
+        return "No call pays: a deal is worth less than a call costs"
     name, start = tiers[0]
-    if start < break_even and len(tiers) == 1:
-        return "No call pays: a deal is worth less than what finding it costs"
     row = curve.loc[(curve["cut_off"] - start).abs().idxmin()]
     return (
         f"Calling the {row['leads']:,.0f} leads a week of tier {name} brings {row['profit']:,.0f} "
         f"({row['profit_low']:,.0f} to {row['profit_high']:,.0f})"
-    )
+    ).replace("-", "−")
 
 
 def _word(axes: Axes, place: tuple[float, float], text: str, colour: str) -> None:
