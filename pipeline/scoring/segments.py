@@ -142,7 +142,7 @@ def profile(
             none), and the columns. Bounds are those of the earlier leads.
         columns: as `with_bounds` gives them.
         level: of the Wilson interval `low` to `high` for the later conversion, and of `value_low` to `value_high`, the
-            percentile interval over `samples` resamples of the later leads.
+            percentile interval over `samples` resamples of the segment's later leads.
 
     Returns:
         The columns of `COLUMNS`, highest lift among the earlier leads first. `direction` is "more" or "less";
@@ -157,7 +157,6 @@ def profile(
     value = _values(before, after)
     cells = _counted(text, before["converted"].astype("int64"), min_leads)
     chosen = _chosen(cells, len(before), int(before["converted"].sum()), min_leads, false_discoveries)
-    draws = list(metrics.lead_weights(after["lead_id"], samples, seed)) if len(after) and chosen else []
     rows = []
     for key, more, q in chosen:
         n, k = cells[key]
@@ -165,6 +164,7 @@ def profile(
         m, hits = int(inside.sum()), int(later_won[inside].sum())
         low, high = (float(end) if m else np.nan for end in metrics.wilson(hits, m, level))
         rate = hits / m if m else np.nan
+        worth = _value_figures(after["lead_id"], inside, value, level=level, samples=samples, seed=seed)
         rows.append(
             {
                 "segment": " and ".join(f"{criterion[name]}: {said}" for name, said in key),
@@ -182,7 +182,7 @@ def profile(
                 "high": high,
                 "later_lift": rate / later_common if later_common else np.nan,
                 "confirmed": bool(low > later_common if more else high < later_common),
-                **_value_figures(inside, value, draws, level),
+                **worth,
             }
         )
     table = pd.DataFrame(rows, columns=COLUMNS)
@@ -240,17 +240,17 @@ def _values(before: pd.DataFrame, after: pd.DataFrame) -> Array | None:
     return np.where(after["converted"] == 1, after["value"].fillna(float(known.mean())), 0.0)
 
 
-def _value_figures(inside: Array, value: Array | None, draws: Sequence[Array], level: float) -> dict[str, float]:
+def _value_figures(
+    lead: pd.Series, inside: Array, value: Array | None, *, level: float, samples: int, seed: int
+) -> dict[str, float]:
     if value is None or not inside.any():
         return dict.fromkeys(("value_per_lead", "value_low", "value_high", "value_lift"), np.nan)
-    held = np.concatenate([weights[:, inside].sum(axis=1) for weights in draws])
-    brought = np.concatenate([weights[:, inside] @ value[inside] for weights in draws])
-    with np.errstate(invalid="ignore"):
-        low, high = np.nanquantile(brought / held, [0.5 - level / 2, 0.5 + level / 2])
-    mean, common = float(value[inside].mean()), float(value.mean())
+    brought, common = value[inside], float(value.mean())
+    means = [weights @ brought / len(brought) for weights in metrics.lead_weights(lead[inside], samples, seed)]
+    low, high = np.quantile(np.concatenate(means), [0.5 - level / 2, 0.5 + level / 2])
     return {
-        "value_per_lead": mean,
+        "value_per_lead": float(brought.mean()),
         "value_low": float(low),
         "value_high": float(high),
-        "value_lift": mean / common if common else np.nan,
+        "value_lift": float(brought.mean()) / common if common else np.nan,
     }
