@@ -66,28 +66,8 @@ def find(
             f"data/ holds a run of contract {described['name']}, params.yaml names {params.run.contract}; run "
             "`dvc repro`."
         )
-    window = results.csv("featurize/splits.csv").set_index("split").loc["test"]
-    dated = window["axis"] == "created_at"
-    if not dated and new_leads is None:
-        raise ParamsError(
-            "the source has no creation times, which would say how many leads come in a week; give --new-leads."
-        )
     looks = _looks(results)
-    max_age = results.json("featurize/features.json")["max_age_days"] or 0
-    kept, sentences = looks, []
-    if dated:
-        start, end = pd.Timestamp(window["start"]), pd.Timestamp(window["end"])
-        kept, weeks = capacity.followed(looks, start=start, end=end, max_age_days=max_age)
-        count = kept["lead_id"].nunique()
-        sentences.append(
-            f"Measured on {count:,} leads of the test window, which came in over {weeks:.1f} weeks and were followed "
-            f"to the age of {max_age} days"
-        )
-        new_leads = count / weeks if new_leads is None else new_leads
-    assert new_leads is not None, "refused above"
-    sentences.append(f"{new_leads:,.1f} new leads a week that are still open when they are first looked at")
-
-    leads = capacity.at_their_best(kept)
+    leads, new_leads, sentences = _in_a_week(results, looks, new_leads)
     flow = capacity.flow(leads, new_leads)
     options = params.evaluate
     draws = capacity.resampled(leads, new_leads, samples=options.bootstrap_samples, seed=params.run.seed)
@@ -101,21 +81,9 @@ def find(
     table = capacity.table(flow, draws, bands, terms, options.interval_level)
     if by_worth:
         table = capacity.with_start_intervals(table, draws, terms, options.interval_level)
-    sentences += _economy(flow, terms)
 
     names = [band["name"] for band in bands]
-    history = pd.DataFrame(columns=tier_history.COLUMNS)
-    if dated:
-        first = tier_history.first_looks(looks)
-        tenths = (first["score"] * 10).round().astype("int64").to_numpy()
-        history = tier_history.by_period(
-            first.assign(tier=scorer_tiers.name(tenths, bands)),
-            names,
-            period=period,
-            level=options.interval_level,
-            false_discoveries=FALSE_DISCOVERIES,
-        )
-        sentences += _moved(history)
+    history = _history(looks, bands, period, options.interval_level) if _dated(results) else _no_history()
     return Found(
         terms=terms,
         table=table,
@@ -123,7 +91,7 @@ def find(
         history=history,
         bands=bands,
         plays=_plays(workspace, params.run.contract, names, described),
-        sentences=sentences,
+        sentences=[*sentences, *_economy(flow, terms), *_moved(history)],
     )
 
 
@@ -161,6 +129,56 @@ def _looks(results: files.Results) -> pd.DataFrame:
     scores = scores.loc[scores["refused"] == "", ["lead_id", "as_of", "score", "label"]]
     leads = results.table("validate/leads.parquet")[["lead_id", "created_at"]]
     return scores.merge(leads, on="lead_id", how="left", validate="many_to_one")
+
+
+def _window(results: files.Results) -> pd.Series:
+    """The test window: what it was cut along, and its start and end."""
+    return results.csv("featurize/splits.csv").set_index("split").loc["test"]
+
+
+def _dated(results: files.Results) -> bool:
+    return bool(_window(results)["axis"] == "created_at")
+
+
+def _in_a_week(
+    results: files.Results, looks: pd.DataFrame, new_leads: float | None
+) -> tuple[pd.DataFrame, float, list[str]]:
+    """Leads at their best look, how many come in a week, and what was counted."""
+    sentences = []
+    if _dated(results):
+        window, max_age = _window(results), results.json("featurize/features.json")["max_age_days"] or 0
+        start, end = pd.Timestamp(window["start"]), pd.Timestamp(window["end"])
+        looks, weeks = capacity.followed(looks, start=start, end=end, max_age_days=max_age)
+        count = looks["lead_id"].nunique()
+        sentences.append(
+            f"Measured on {count:,} leads of the test window, which came in over {weeks:.1f} weeks and were followed "
+            f"to the age of {max_age} days"
+        )
+        new_leads = count / weeks if new_leads is None else new_leads
+    if new_leads is None:
+        raise ParamsError(
+            "the source has no creation times, which would say how many leads come in a week; give --new-leads."
+        )
+    sentences.append(f"{new_leads:,.1f} new leads a week that are still open when they are first looked at")
+    return capacity.at_their_best(looks), new_leads, sentences
+
+
+def _history(
+    looks: pd.DataFrame, bands: list[dict[str, Any]], period: tier_history.Period, level: float
+) -> pd.DataFrame:
+    first = tier_history.first_looks(looks)
+    tenths = (first["score"] * 10).round().astype("int64").to_numpy()
+    return tier_history.by_period(
+        first.assign(tier=scorer_tiers.name(tenths, bands)),
+        [band["name"] for band in bands],
+        period=period,
+        level=level,
+        false_discoveries=FALSE_DISCOVERIES,
+    )
+
+
+def _no_history() -> pd.DataFrame:
+    return pd.DataFrame(columns=tier_history.COLUMNS)
 
 
 def _economy(flow: capacity.Flow, terms: Terms) -> list[str]:

@@ -59,8 +59,10 @@ def made(project_root, tmp_path_factory):
     root = tmp_path_factory.mktemp("tiers") / "project"
     root.mkdir()
     workspace = Workspace(root)
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copyfile(project_root / name, root / name)
+    shutil.copyfile(project_root / "dvc.yaml", root / "dvc.yaml")
+    settings = (project_root / "params.yaml").read_text(encoding="utf-8")
+    assert "bootstrap_samples: 500" in settings
+    workspace.params.write_text(settings.replace("bootstrap_samples: 500", "bootstrap_samples: 50"), encoding="utf-8")
     shutil.copytree(project_root / "data" / "playbooks", root / "data" / "playbooks")
     params = params_module.load(workspace.params)
     described = yaml.safe_load((project_root / "data" / "contracts" / "demo.yaml").read_text(encoding="utf-8"))

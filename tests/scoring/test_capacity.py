@@ -114,7 +114,7 @@ LEADS = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(LEADS, st.integers(0, 60), st.integers(1, 400), st.integers(1, 30), st.integers(1, 30))
 def test_the_cut_off_is_the_best_of_all_cut_offs(leads, cost, value, per_week, new_per_week):
     """Every cut-off is tried on the looks themselves, with nothing of the module but its scale of scores."""
@@ -139,7 +139,7 @@ def test_the_cut_off_is_the_best_of_all_cut_offs(leads, cost, value, per_week, n
     assert found == 0 or found - 1 not in profits or (found - 1) / 1000 * value < cost
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(LEADS, st.lists(st.integers(1, 250), max_size=4, unique=True))
 def test_tiers_add_up_to_calling_everyone(leads, starts):
     rows = looks(*((f"L{k}", day, score / 2, y) for k, one in enumerate(leads) for day, (score, y) in enumerate(one)))
