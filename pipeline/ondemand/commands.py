@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,7 +27,7 @@ def tiers(
     new_leads: Annotated[
         float | None, typer.Option(help="Leads that come in a week, where not as many as in the test window.")
     ] = None,
-    period: Annotated[str, typer.Option(help="Step of the look at tiers over time: month or quarter.")] = "month",
+    period: Annotated[Literal["month", "quarter"], typer.Option(help="Step of the look at tiers over time.")] = "month",
     out: Annotated[Path | None, typer.Option(help="Folder for tables and picture; data/tiers by default.")] = None,
 ) -> None:
     """Say what each tier brings a week: leads, conversions, cost and profit, with intervals, on the test window.
@@ -43,8 +43,6 @@ def tiers(
 
     if per_week is not None and scores is not None:
         raise ParamsError("give --per-week, from which tiers follow, or --scores, which fixes them; not both.")
-    if period not in ("month", "quarter"):
-        raise ParamsError(f"--period {period}: it must be month or quarter.")
     for name, given in (("--per-week", per_week), ("--new-leads", new_leads)):
         if given is not None and not 0 < given < math.inf:
             raise ParamsError(f"{name} {given:g}: it must be more than 0, and finite.")
@@ -59,7 +57,7 @@ def tiers(
         terms,
         scores=None if scores is None else _starts(scores),
         new_leads=new_leads,
-        period="month" if period == "month" else "quarter",
+        period=period,
     )
     worth.save(found, folder, params.evaluate.interval_level)
     typer.echo(worth.in_words(found))

@@ -7,6 +7,7 @@ would look good by chance alone.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Any
@@ -151,7 +152,7 @@ def profile(
         are NaN where no earlier deal has a value. Figures of later leads are NaN where a segment holds none.
     """
     text, later_text = levels(before, columns), levels(after, columns)
-    criterion = {column["name"]: column["criterion"] for column in columns}
+    named = _named(columns)
     later_won = after["converted"].to_numpy(dtype="float64")
     common, later_common = (float(frame["converted"].mean()) if len(frame) else np.nan for frame in (before, after))
     value = _values(before, after)
@@ -167,7 +168,7 @@ def profile(
         worth = _value_figures(after["lead_id"], inside, value, level=level, samples=samples, seed=seed)
         rows.append(
             {
-                "segment": " and ".join(f"{criterion[name]}: {said}" for name, said in key),
+                "segment": " and ".join(f"{named[name]}: {said}" for name, said in key),
                 "criteria": len(key),
                 "direction": "more" if more else "less",
                 "leads": n,
@@ -187,6 +188,15 @@ def profile(
         )
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.sort_values(["lift", "segment"], ascending=[False, True], ignore_index=True)
+
+
+def _named(columns: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What a reader calls each column: its criterion, with its own name where the criterion has several columns."""
+    times = Counter(column["criterion"] for column in columns)
+    return {
+        column["name"]: column["criterion"] + (f" ({column['name']})" if times[column["criterion"]] > 1 else "")
+        for column in columns
+    }
 
 
 def _counted(text: pd.DataFrame, won: pd.Series, min_leads: int) -> dict[Key, tuple[int, int]]:

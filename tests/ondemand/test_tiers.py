@@ -272,7 +272,6 @@ def test_leads_segments_prints_the_profile_and_writes_it(leads, copied):
         (("--per-week", "5", "--scores", "A=0"), "not both"),
         (("--per-week", "inf"), "--per-week inf: it must be more than 0, and finite"),
         (("--new-leads", "-1"), "--new-leads -1: it must be more than 0"),
-        (("--period", "week"), "it must be month or quarter"),
         (("--scores", "A:30"), "write tiers and their lowest scores as A=30,B=12.5,C=0"),
         (("--scores", "A=30,A=0"), "every tier needs a name of its own"),
         (("--scores", "A=30,B=10"), "the last tier must begin at 0"),
@@ -283,6 +282,11 @@ def test_options_that_make_no_sense_are_refused_and_nothing_is_written(leads, co
     with pytest.raises(LeadScoringError, match=re.escape(words)):
         leads(*WORTH, *options)
     assert not list((copied[0].root / "data").glob("tiers/*"))
+
+
+def test_a_step_that_is_neither_month_nor_quarter(leads):
+    result = leads(*WORTH, "--period", "week")
+    assert result.exit_code == 2 and "'month', 'quarter'" in result.output
 
 
 def test_meaning_is_said_of_every_tier_by_worth(made):

@@ -129,6 +129,13 @@ def test_a_known_profile_is_found_and_stated_on_later_leads():
         assert row["value_low"] <= row["value_per_lead"] <= row["value_high"]
 
 
+def test_columns_of_one_criterion_are_told_apart():
+    before = leads(3000, 1, by_referral_and_phone)
+    columns = [SOURCE | {"bounds": []}, PHONE | {"bounds": [], "criterion": "Lead source"}]
+    table = segments.profile(before, before, columns, **OPTIONS)
+    assert "Lead source (source): referral and Lead source (has_phone): yes" in set(table["segment"])
+
+
 def test_the_test_is_against_the_rest():
     """One criterion, two values: p of the exact law, which is that of both values."""
     before = leads(400, 4)
