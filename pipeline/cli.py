@@ -19,6 +19,7 @@ import typer  # noqa: E402
 from pipeline import cli_card  # noqa: E402
 from pipeline import params as params_module  # noqa: E402
 from pipeline.errors import ParamsError  # noqa: E402
+from pipeline.ondemand import commands  # noqa: E402
 from pipeline.params import Params  # noqa: E402
 from pipeline.paths import Workspace, find_root  # noqa: E402
 
@@ -374,6 +375,10 @@ def curves(
         files.write_figure(folder / f"{name}.png", figures.refits(table[table["curve"] == name]))
     typer.echo(table.round(4).to_string(index=False))
     typer.echo(f"{folder}: curves.csv and a picture of each curve")
+
+
+app.command()(commands.tiers)
+app.command()(commands.segments)
 
 
 @app.command()

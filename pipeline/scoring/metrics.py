@@ -253,13 +253,13 @@ def resampled_by_lead(
     """
     parts = {name: _System(*_checked(frame["label"], frame[name])) for name in systems}
     result: dict[str, list[Array]] = {name: [] for name in systems}
-    for weights in _lead_weights(frame["lead_id"], samples, seed):
+    for weights in lead_weights(frame["lead_id"], samples, seed):
         for name, part in parts.items():
             result[name].append(_metrics(part, weights, bins))
     return {name: np.concatenate(values) for name, values in result.items()}
 
 
-def _lead_weights(lead_id: pd.Series, samples: int, seed: int) -> Iterator[Array]:
+def lead_weights(lead_id: pd.Series, samples: int, seed: int) -> Iterator[Array]:
     """How often each row's lead was drawn: float64 blocks of shape (some samples, n_rows)."""
     code, leads = pd.factorize(lead_id, sort=True)
     rng = np.random.default_rng(np.random.SeedSequence([seed, *b"bootstrap"]))

@@ -1,14 +1,15 @@
-"""Curves and the shuffle check on a small demo run."""
+"""Curves, the shuffle check, tiers and segments on a small demo run."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.errors import ArtefactError, ProofFailed
-from pipeline.ondemand import curves, shuffle
+from pipeline.ondemand import curves, segments, shuffle, tiers
 from pipeline.params import load
 from pipeline.paths import Workspace
 from pipeline.scoring import metrics
+from pipeline.scoring.capacity import Terms
 
 pytestmark = pytest.mark.slow
 
@@ -76,3 +77,18 @@ def test_both_say_what_to_run_first_where_nothing_has_run(run, tmp_path):
         with pytest.raises(ArtefactError, match="dvc repro"):
             act()
     assert not np.any(list(tmp_path.iterdir()))
+
+
+def test_tiers_and_segments_read_what_the_stages_write(run):
+    found = tiers.find(*run, Terms(12, 900, 20.0), scores=None, new_leads=None, period="month")
+    assert found.table["tier"].tolist() == ["A", "B", "C"]
+    assert found.table["leads"].iloc[0] <= 20
+    # Scores rank: the better tier converts more often.
+    rates = found.table["conversions"] / found.table["leads"]
+    assert rates.iloc[0] > 2 * rates.iloc[1]
+    own = tiers.find(*run, Terms(12, 900), scores=None, new_leads=None, period="month")
+    assert own.table["tier"].tolist() == list(run[1].calibrate.tiers)
+    profile = segments.find(*run, "deal_value_eur")
+    assert "Lead source: referral" in set(profile.table["segment"])
+    # The demo draws the value of a deal from the size of the company.
+    assert [column["criterion"] for column in profile.values["columns"]] == ["Company size"]

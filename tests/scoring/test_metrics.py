@@ -233,7 +233,7 @@ def test_leads_are_drawn_not_rows() -> None:
 
 def test_a_resample_is_the_metric_of_the_drawn_rows() -> None:
     frame = clustered(40, 5)
-    [weights] = metrics._lead_weights(frame["lead_id"], 4, 9)
+    [weights] = metrics.lead_weights(frame["lead_id"], 4, 9)
     draws = metrics.resampled_by_lead(frame, ["ours"], bins=4, samples=4, seed=9)["ours"]
     for weight, draw in zip(weights, draws, strict=True):
         rows = frame.loc[np.repeat(np.arange(len(frame)), weight.astype(int))]
