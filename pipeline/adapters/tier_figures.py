@@ -89,7 +89,7 @@ def _said(curve: pd.DataFrame, tiers: Sequence[tuple[str, float]], break_even: f
     if break_even > 100:
         return "No call pays: a deal is worth less than a call costs"
     name, start = tiers[0]
-    row = curve.loc[(curve["cut_off"] - start).abs().idxmin()]
+    row = curve.iloc[int((curve["cut_off"] - start).abs().argmin())]
     return (
         f"Calling the {row['leads']:,.0f} leads a week of tier {name} brings {row['profit']:,.0f} "
         f"({row['profit_low']:,.0f} to {row['profit_high']:,.0f})"

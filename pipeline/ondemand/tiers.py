@@ -133,7 +133,8 @@ def _looks(results: files.Results) -> pd.DataFrame:
 
 def _window(results: files.Results) -> pd.Series:
     """The test window: what it was cut along, and its start and end."""
-    return results.csv("featurize/splits.csv").set_index("split").loc["test"]
+    splits = results.csv("featurize/splits.csv")
+    return splits[splits["split"] == "test"].iloc[0]
 
 
 def _dated(results: files.Results) -> bool:
