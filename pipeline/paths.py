@@ -149,6 +149,9 @@ _CATALOGUE = [
         ("reliability.csv", "bin", "bin", "predicted and observed conversion with Wilson intervals"),
         ("lift.csv", "share", "share", "lift and capture by share of leads called"),
         ("slices.csv", "slice", "feature value", "metrics by value of each categorical feature"),
+        ("tiers.csv", "tier", "tier", "share, conversion with its interval, lift and capture of each tier"),
+        ("fairness.csv", "group", "feature value", "calibration gap and share in the top tier, by value of categories"),
+        ("examples.csv", "step", "lead_id as_of step", "leads of the training page taken apart, from base to score"),
         ("leak_price.csv", "column", "column", "figures without and with each column called leak or suspect"),
         ("scores.parquet", "test snapshot", "lead_id as_of", "everything the scorer returned, and the label"),
         ("rival_scores.parquet", "test snapshot", "lead_id as_of", "each rival's probability"),
@@ -156,6 +159,8 @@ _CATALOGUE = [
         ("lift.png", "figure", "", "lift and capture curves"),
         ("rivals.png", "figure", "", "log-loss of every system with intervals"),
         ("leak_price.png", "figure", "", "what each leak would make the figures look like"),
+        ("report.html", "page", "", "the report: how good the score is, for whom, why, and its limits"),
+        ("training.html", "page", "", "how to read a score, for a sales team: leads taken apart, misreadings, a quiz"),
     ),
     *_rows(
         "register",

@@ -154,10 +154,11 @@ def test_a_stage_is_described_and_its_command_is_constant(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_name_exactly_the_modules_a_stage_may_import(stage):
-    """DVC skips a stage whose code changed in a module that its deps do not name."""
+    """DVC skips a stage whose code changed in a module that its deps do not name, or in a template beside one."""
     needed = {
         str(file_of(name).relative_to(ROOT)) for name in closure(of_stage(stage)) if name.split(".")[0] == "pipeline"
     }
+    needed |= read_beside(stage)
     if stage == "calibrate":  # the scorer's code is copied into the model, every file of it
         needed |= {str(path.relative_to(ROOT)) for path in (PIPELINE / "scorer").rglob("*.py")}
     declared = {path for path in DVC["stages"][stage]["deps"] if path.startswith("pipeline/")}
@@ -172,10 +173,25 @@ def test_no_import_that_the_rule_above_cannot_see():
         assert imports_by_name == (name == "pipeline.adapters.model_folder"), name
 
 
-def test_only_python_lies_in_the_package():
-    """Anything else that a stage reads would have to stand in deps by hand."""
-    found = {path.suffix for path in PIPELINE.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-    assert found == {".py"}
+def read_beside(stage: str) -> set[str]:
+    """Files in a folder `templates` beside a module that a stage may import."""
+    folders = {file_of(name).parent for name in closure(of_stage(stage)) if name.split(".")[0] == "pipeline"}
+    return {str(path.relative_to(ROOT)) for folder in folders for path in (folder / "templates").glob("*")}
+
+
+def test_only_python_and_templates_lie_in_the_package():
+    """Anything else that a stage reads would have to stand in deps by hand, and be named to be installed."""
+    import tomllib
+
+    others = [
+        path
+        for path in PIPELINE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".py"
+    ]
+    assert {path.parent.name for path in others} == {"templates"}
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    packages = {".".join(path.parent.parent.relative_to(ROOT).parts) for path in others}
+    assert setuptools["package-data"] == {package: ["templates/*"] for package in packages}
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -7,6 +7,9 @@ people with any kind of colour vision can tell apart.
 
 from __future__ import annotations
 
+import html
+import io
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -44,6 +47,9 @@ STYLE = {
     "legend.frameon": False,
     "figure.facecolor": "white",
     "text.parse_math": False,
+    # As SVG: text stays text, and names of parts follow from what they hold.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "lead-scoring",
 }
 
 #: Names of systems as a reader knows them.
@@ -317,6 +323,43 @@ def lift(table: pd.DataFrame) -> Figure:
             f"The top tenth by score converts {tenth['lift'].iloc[0]:.1f} times as often as all, and holds "
             f"{tenth['capture'].iloc[0]:.0%} of the conversions",
         )
+    return figure
+
+
+@_styled
+def tiers(table: pd.DataFrame, *, level: float) -> Figure:
+    """What share of the leads each tier holds, and how often they convert.
+
+    Args:
+        table: one row per tier from the best down: `tier`, `from_score`, `share`, `conversion`, `low`, `high`; the
+            rates are NaN where a tier is empty.
+        level: of the intervals.
+    """
+    figure = _figure(1.5 + 0.42 * len(table))
+    left, right = figure.subplots(1, 2, sharey=True)
+    place = np.arange(len(table))
+    share, rate = table["share"].to_numpy() * 100, table["conversion"].to_numpy() * 100
+    left.barh(place, share, color=PALE, edgecolor=GREY, linewidth=0.6, height=0.6)
+    error = np.maximum([rate - table["low"].to_numpy() * 100, table["high"].to_numpy() * 100 - rate], 0)
+    right.errorbar(rate, place, xerr=error, fmt="o", color=BLUE, capsize=3, markersize=5)
+    for axes, values, words in ((left, share, "{:.0f}%"), (right, rate, "{:.1f}%")):
+        for y, value in enumerate(values.tolist()):
+            if np.isfinite(value):
+                spot = (4, 0) if axes is left else (0, 8)
+                side = {"va": "center"} if axes is left else {"ha": "center"}
+                axes.annotate(words.format(value), (value, y), spot, textcoords="offset points", fontsize=8.5, **side)
+        axes.margins(x=0.15)
+        axes.set_xlim(left=0)
+        axes.grid(visible=False, axis="y")
+    left.set_yticks(place, [f"{row['tier']} (from {row['from_score']:.1f})" for row in table.to_dict("records")])
+    left.set_ylim(len(table) - 0.4, -0.7)
+    left.set_xlabel("Share of the snapshots (%)")
+    right.set_xlabel(f"Conversion (%), with its {level:.0%} interval")
+    best = table.iloc[0]
+    converts = (
+        f"and converts {best['conversion']:.0%} of the time" if np.isfinite(best["conversion"]) else "none of them"
+    )
+    _headline(figure, f"Tier {best['tier']} holds {best['share']:.0%} of the snapshots {converts}")
     return figure
 
 
@@ -636,6 +679,31 @@ def _merged(rows: pd.DataFrame, reasons: int) -> pd.DataFrame:
             )
         )
     return pd.concat([*parts, score.assign(label="Score")], ignore_index=True)
+
+
+def svg(figure: Figure, name: str, about: str) -> str:
+    """A figure as an `<svg>` element to stand in a page beside others: no clock, no link, no name used twice.
+
+    Args:
+        name: what its parts are named after, unlike that of any other figure of the page.
+        about: what a reader hears who does not see it.
+    """
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    # A page needs no namespaces, and says once what this style says of every line.
+    text = re.sub(r' xmlns(:xlink)?="[^"]*"|<defs>\s*<style.*?</style>\s*</defs>\s*', "", text, flags=re.DOTALL)
+    text = re.sub(r"<[^>]+>", lambda tag: _named_after(tag[0], name), text)
+    label = html.escape(about, quote=True)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+
+
+def _named_after(tag: str, name: str) -> str:
+    """A tag whose own name, and those it points to, begin with `name`; whoever lacks the typeface gets one as wide."""
+    tag = re.sub(r'( id="|url\(#)', rf"\1{name}-", tag.replace("xlink:href", "href"))
+    tag = tag.replace(' href="#', f' href="#{name}-')
+    return tag.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
 
 
 def _headline(figure: Figure, text: str) -> None:

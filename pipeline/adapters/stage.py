@@ -75,6 +75,9 @@ class Stage:
     def save_json(self, name: str, content: Any) -> None:
         files.write_json(self._new(name), content)
 
+    def save_text(self, name: str, text: str) -> None:
+        files.write_text(self._new(name), text)
+
     def save_figure(self, name: str, figure: Figure) -> None:
         files.write_figure(self._new(name), figure)
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.scoring.examples import taken_apart
+
 KEY = ["lead_id", "as_of"]
 
 
@@ -105,25 +107,11 @@ def waterfalls(scores: pd.DataFrame, count: int) -> pd.DataFrame:
     """Leads taken apart, from the highest score to the lowest, evenly spaced in rank (3: highest, median, lowest).
 
     Returns:
-        `lead_id`, `as_of`, `step` (0 for the base), `kind` ("base", "reason" or "score"), `criterion` and `text` (""
-        but for reasons), `points`, and `start` and `end` of the step's bar, all on the scale of the score. Equal scores
-        are ordered by key.
+        As `examples.taken_apart`; equal scores are ordered by key.
     """
     ranked = scores.sort_values(["score", *KEY], ascending=[False, True, True], ignore_index=True)
     chosen = np.unique(np.round(np.linspace(0, len(ranked) - 1, min(count, len(ranked)))).astype("int64"))
-    entries = []
-    for row in ranked.iloc[chosen].to_dict("records"):
-        steps = [("base", "", "", row["base"])]
-        steps += [("reason", one["criterion"], one["text"], one["points"]) for one in json.loads(row["reasons"])]
-        upto = 0
-        for k, (kind, name, text, value) in enumerate(steps):
-            tenths = int(_tenths(np.array(value)))
-            entries.append([row["lead_id"], row["as_of"], k, kind, name, text, tenths, upto, upto + tenths])
-            upto += tenths
-        entries.append([row["lead_id"], row["as_of"], len(steps), "score", "", "", upto, 0, upto])
-    table = pd.DataFrame(entries, columns=[*KEY, "step", "kind", "criterion", "text", "points", "start", "end"])
-    scaled = {name: table[name] / 10 for name in ("points", "start", "end")}
-    return table.assign(**scaled)
+    return taken_apart(ranked.iloc[chosen])
 
 
 def shap_agreement(members: Sequence[Any], matrix: np.ndarray) -> dict[str, Any]:

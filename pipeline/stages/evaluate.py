@@ -5,13 +5,23 @@ from __future__ import annotations
 import pandas as pd
 
 from pipeline.adapters import figures
+from pipeline.adapters.report import pages
 from pipeline.adapters.stage import Stage, main
 from pipeline.errors import ArtefactError
 from pipeline.leads import cards, contract, leakage
 from pipeline.leads.snapshots import rows_at
 from pipeline.scorer import Scorer
 from pipeline.scorer.features import directions, feature_list
-from pipeline.scoring import card_backtest, leak_price, levels, metrics, optimism
+from pipeline.scoring import (
+    card_backtest,
+    examples,
+    fairness,
+    leak_price,
+    levels,
+    metrics,
+    optimism,
+    report_facts,
+)
 from pipeline.scoring.rivals import Rivals
 
 KEY = ["lead_id", "as_of"]
@@ -29,9 +39,19 @@ def run(stage: Stage) -> None:
     leaks = stage.csv("validate/leaks.csv")
     best = stage.json("tune/best.json")
     level = stage.json("calibrate/summary.json")["level"]
-    found = stage.json("train/summary.json")["signal"]
+    trained = stage.json("train/summary.json")
+    found = trained["signal"]
     tables = [stage.table(f"validate/{name}.parquet") for name in ("leads", "activities", "changes")]
     snapshots = stage.table("featurize/snapshots.parquet")
+    told = {
+        "leaks": leaks,
+        "periods": stage.csv("featurize/periods.csv"),
+        "splits": stage.csv("featurize/splits.csv"),
+        "criteria": stage.csv("explain/criteria.csv"),
+        "criteria_over_time": stage.csv("explain/criteria_over_time.csv"),
+        "features": stage.csv("explain/features.csv"),
+        "dependence": stage.csv("explain/dependence.csv"),
+    }
     test = snapshots[snapshots["split"] == "test"].reset_index(drop=True)
 
     # Call
@@ -103,6 +123,27 @@ def run(stage: Stage) -> None:
         dealt = optimism.refit(snapshots, names, best["members"], stage.params.train, shared, directions(spec))
         summary |= optimism.gap(systems.assign(probability=probability), dealt, params, shared.seed)
 
+    judged = scores[scored].reset_index(drop=True)
+    seen = fairness.watched(resolved)
+    groups = fairness.table(
+        test.assign(
+            probability=scores["probability"],
+            selected=scores["tier"] == scorer.tiers[0]["name"],
+            **{name: rows[name] for name in seen},
+        )[scored],
+        categories | dict.fromkeys(seen, ""),
+        level=params.interval_level,
+        min_rows=params.slice_min_rows,
+    )
+    tiers = report_facts.tiers(judged, scorer.tiers, params.interval_level)
+    told |= {"intervals": measured[measured["system"] == "candidate"], "rivals": measured, "reliability": reliability}
+    told |= {"lift": lift, "leak_price": price, "fairness": groups, "tiers": tiers}
+    taught = examples.telling(judged)
+    steps = examples.taken_apart(taught)
+    facts = report_facts.gather(
+        summary, judged, taught, told, resolved, trained["members"], params, scorer.interval.level
+    )
+
     # Save
     stage.save_json("evaluate/metrics.json", summary)
     stage.save_csv("evaluate/intervals.csv", measured[measured["system"] == "candidate"].drop(columns="system"))
@@ -110,6 +151,9 @@ def run(stage: Stage) -> None:
     stage.save_csv("evaluate/reliability.csv", reliability)
     stage.save_csv("evaluate/lift.csv", lift)
     stage.save_csv("evaluate/slices.csv", slices)
+    stage.save_csv("evaluate/tiers.csv", tiers)
+    stage.save_csv("evaluate/fairness.csv", groups)
+    stage.save_csv("evaluate/examples.csv", steps)
     stage.save_csv("evaluate/leak_price.csv", price)
     stage.save_table("evaluate/scores.parquet", scores)
     stage.save_table("evaluate/rival_scores.parquet", rival_scores)
@@ -119,6 +163,8 @@ def run(stage: Stage) -> None:
     stage.save_figure("evaluate/lift.png", figures.lift(lift))
     stage.save_figure("evaluate/rivals.png", figures.rivals(measured, level=params.interval_level))
     stage.save_figure("evaluate/leak_price.png", figures.leak_price(price))
+    stage.save_text("evaluate/report.html", pages.report(facts, told, probability))
+    stage.save_text("evaluate/training.html", pages.training(facts, steps))
     stage.log.info(
         f"{scorer.version} on {len(systems):,} test snapshots ({summary['split']} split), {summary['unscored']:,} more "
         f"without a score: log-loss {summary['log_loss']:.4f}, AUC {summary['auc']:.3f}, lift in the top tenth "

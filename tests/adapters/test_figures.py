@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from collections.abc import Callable
 
 import matplotlib as mpl
@@ -69,6 +70,19 @@ def rivals_table() -> pd.DataFrame:
         ],
         ignore_index=True,
     ).assign(low=lambda table: table["value"] * 0.9, high=lambda table: table["value"] * 1.1)
+
+
+def tiers_table() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "tier": ["A", "B", "C"],
+            "from_score": [30.5, 16.2, 0.0],
+            "share": [0.1, 0.0, 0.9],
+            "conversion": [0.44, np.nan, 0.1],
+            "low": [0.41, np.nan, 0.09],
+            "high": [0.47, np.nan, 0.12],
+        }
+    )
 
 
 def leak_price_table() -> pd.DataFrame:
@@ -139,6 +153,8 @@ DRAWINGS: dict[str, Callable[[], Figure]] = {
     "delay of nothing": lambda: figures.delay(delay_table(0), 0, None),
     "reliability": lambda: figures.reliability(reliability_table(), np.linspace(0.01, 0.6, 100), level=0.9),
     "lift": lambda: figures.lift(lift_table()),
+    "tiers": lambda: figures.tiers(tiers_table(), level=0.9),
+    "one empty tier": lambda: figures.tiers(tiers_table().iloc[[1]], level=0.9),
     "rivals": lambda: figures.rivals(rivals_table(), level=0.9),
     "leak price": lambda: figures.leak_price(leak_price_table()),
     "price of no leak": lambda: figures.leak_price(leak_price_table().head(0)),
@@ -255,6 +271,28 @@ def test_lift_says_what_the_top_tenth_holds() -> None:
     assert "The top tenth by score converts 3.0 times as often as all, and holds 30% of the conversions" in words(
         figures.lift(lift_table())
     )
+
+
+def test_tiers_say_what_the_best_holds() -> None:
+    figure = figures.tiers(tiers_table(), level=0.9)
+    text = words(figure)
+    assert "Tier A holds 10% of the snapshots and converts 44% of the time" in text
+    assert "A (from 30.5)" in text and "44.0%" in text and "nan" not in text
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [10.0, 0.0, 90.0]
+    assert "holds 0% of the snapshots" in words(figures.tiers(tiers_table().iloc[[1]], level=0.9))
+
+
+def test_a_drawing_in_a_page_keeps_its_text_and_shares_no_name() -> None:
+    first = figures.svg(figures.waterfall(waterfall_table(), reasons=5), "first", 'What "happened" & why')
+    again = figures.svg(figures.waterfall(waterfall_table(), reasons=5), "first", 'What "happened" & why')
+    other = figures.svg(figures.waterfall(waterfall_table(), reasons=5), "other", "What happened")
+    assert first == again
+    assert first.startswith('<svg role="img" aria-label="What &quot;happened&quot; &amp; why" ')
+    assert all(text in first for text in TOLD) and "http" not in first and "<metadata" not in first
+    named = [set(re.findall(r' id="([^"]+)"', text)) for text in (first, other)]
+    assert named[0] and not named[0] & named[1]
+    pointed = set(re.findall(r'(?:href="#|url\(#)([^")]+)', first))
+    assert pointed and pointed <= named[0]
 
 
 def test_rivals_are_ordered_by_log_loss_and_the_candidate_placed() -> None:

@@ -34,7 +34,15 @@ def scores(*rows: tuple[str, float, float, list[list[Any]]]) -> pd.DataFrame:
             "as_of": pd.Timestamp("2024-03-01"),
             "base": [row[1] for row in rows],
             "score": [row[2] for row in rows],
-            "reasons": [json.dumps(row[3]) for row in rows],
+            "reasons": [
+                json.dumps(
+                    [
+                        {"criterion": name, "group": "", "points": points, "text": f"{name} so"}
+                        for name, points in row[3]
+                    ]
+                )
+                for row in rows
+            ],
         }
     )
 
@@ -111,13 +119,13 @@ def test_waterfalls_run_from_the_base_to_the_score() -> None:
     )
     found = explanation.waterfalls(rows, 2)
     assert found.drop(columns="as_of").values.tolist() == [
-        ["a", 0, "base", "", 10.0, 0.0, 10.0],
-        ["a", 1, "reason", "Visits", 3.0, 10.0, 13.0],
-        ["a", 2, "reason", "Region", -0.7, 13.0, 12.3],
-        ["a", 3, "score", "", 12.3, 0.0, 12.3],
-        ["d", 0, "base", "", 10.0, 0.0, 10.0],
-        ["d", 1, "reason", "Visits", -1.0, 10.0, 9.0],
-        ["d", 2, "score", "", 9.0, 0.0, 9.0],
+        ["a", 0, "base", "", "", 10.0, 0.0, 10.0],
+        ["a", 1, "reason", "Visits", "Visits so", 3.0, 10.0, 13.0],
+        ["a", 2, "reason", "Region", "Region so", -0.7, 13.0, 12.3],
+        ["a", 3, "score", "", "", 12.3, 0.0, 12.3],
+        ["d", 0, "base", "", "", 10.0, 0.0, 10.0],
+        ["d", 1, "reason", "Visits", "Visits so", -1.0, 10.0, 9.0],
+        ["d", 2, "score", "", "", 9.0, 0.0, 9.0],
     ]
     # Ranks of four: a, then b and c by key, then d; the middle of three rounds to even.
     assert explanation.waterfalls(rows, 3)["lead_id"].unique().tolist() == ["a", "c", "d"]

@@ -115,6 +115,8 @@ def test_keys_name_their_rows(run):
     for name in ("intervals", "rivals", "reliability", "lift", "leak_price"):
         assert not run[name].duplicated(list(catalogue[f"evaluate/{name}.csv"].key)).any()
     assert not run["slices"].duplicated(["feature", "value"]).any()
+    assert not run["fairness"].duplicated(["feature", "value"]).any()
+    assert not run["examples"].duplicated([*KEY, "step"]).any()
 
 
 STORED = pd.DataFrame({"visits": [1.0, np.nan], "region": pd.Series(["west", None], dtype="str")})
@@ -175,3 +177,33 @@ def test_the_optimism_gap_is_a_figure_of_the_run(run):
     nothing = -(base * np.log(base) + (1 - base) * np.log(1 - base))
     assert figures["skill"] == pytest.approx(1 - figures["log_loss"] / nothing)
     assert abs(figures["optimism_gap"]) < 0.15
+
+
+def test_the_pages_hold_this_runs_figures(run, demo_run):
+    folder, figures = demo_run / "data" / "evaluate", run["metrics"]
+    report, training = ((folder / name).read_text() for name in ("report.html", "training.html"))
+    assert f"Measured on {figures['rows']:,} snapshots of {figures['leads']:,} leads" in report
+    assert f"finds {figures['capture_10']:.0%} of all conversions" in report
+    assert all(figures["model_version"] in page for page in (report, training))
+    assert len(report.encode()) < 5_000_000
+    examples = run["examples"]
+    last = examples[examples["kind"] == "score"]
+    assert 3 <= len(last) <= 5 and last["lead_id"].is_unique
+    scores = run["scores"].assign(as_of=lambda table: table["as_of"].astype("str")).set_index(KEY)["score"]
+    for row in last.to_dict("records"):
+        assert row["points"] == scores[(row["lead_id"], row["as_of"])]
+        assert f"lead {row['lead_id']}" in training
+
+
+def test_tiers_and_groups_hold_every_row_they_should(run):
+    scores, tiers, groups = run["scores"], run["tiers"].set_index("tier"), run["fairness"]
+    assert tiers["rows"].to_dict() == scores["tier"].value_counts().reindex(tiers.index, fill_value=0).to_dict()
+    hits = scores.groupby("tier")["label"].sum()
+    assert (tiers["capture"] * len(scores) * scores["label"].mean()).round(6).to_dict() == pytest.approx(
+        hits.reindex(tiers.index, fill_value=0).to_dict()
+    )
+    # The slices are the same groups, reached by another route.
+    merged = groups.merge(run["slices"], on=["feature", "value"], suffixes=("", "_slice"))
+    assert len(merged) == len(groups) == len(run["slices"])
+    np.testing.assert_allclose(merged["conversion"], merged["observed"])
+    np.testing.assert_allclose(merged["gap"], merged["gap_slice"])
