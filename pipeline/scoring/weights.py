@@ -16,7 +16,7 @@ from pipeline.scorer.calibration import sigmoid
 from pipeline.scorer.features import RECENCY
 from pipeline.scoring.fit import best_intercept, row_losses
 
-#: A rank correlation of value and contribution beyond which a criterion works in one sense.
+#: A rank correlation, over bins of the value, beyond which a criterion works in one sense.
 ONE_WAY = 0.5
 
 
@@ -46,7 +46,7 @@ def learned(
     found = adds(label, log_odds, parts, lead, level=params.interval_level)
     by_criterion = steady.groupby("criterion")
     size = by_criterion["mean_absolute_log_odds"]
-    sense = directions(test, contributions, features)
+    sense = directions(test, contributions, features, bins=params.bins)
     found.insert(1, "direction", [sense[name] for name in found["criterion"]])
     return found.assign(
         least=found["criterion"].map(size.min()),
@@ -104,27 +104,33 @@ def _error(values: np.ndarray, lead: np.ndarray) -> float:
     return float(np.sqrt((by_lead**2).sum())) / len(values)
 
 
-def directions(values: pd.DataFrame, contributions: pd.DataFrame, features: Sequence[dict[str, str]]) -> dict[str, str]:
+def directions(
+    values: pd.DataFrame, contributions: pd.DataFrame, features: Sequence[dict[str, str]], *, bins: int
+) -> dict[str, str]:
     """Per criterion the sense in which it works: "rising" where more of it, or fresher, speaks for a conversion,
     "falling", "mixed", or "by value" for a category.
 
-    A criterion of several features works as its strongest, by mean absolute contribution. A gap is left out.
+    A criterion of several features works as its strongest, by mean absolute contribution. Of days since something
+    happened, what counts is whether it happened at all; of other numbers, whether mean contributions of bins rise with
+    the value. A gap is left out.
     """
     found = {}
     for name in dict.fromkeys(feature["criterion"] for feature in features):
         own = [feature for feature in features if feature["criterion"] == name]
         weight = [float(contributions[one["name"]].abs().mean()) for one in own]
         strongest = own[int(np.argmax(weight))]
-        value = values[strongest["name"]]
-        known = value.notna().to_numpy()
+        value, part = values[strongest["name"]], contributions[strongest["name"]].to_numpy()
+        missing = value.isna().to_numpy()
         if strongest["type"] == "category":
             found[name] = "by value"
-            continue
-        pair = value[known], contributions[strongest["name"]][known]
-        # Without a spread in either there is no correlation, and no sense.
-        alike = pair[0].corr(pair[1], method="spearman") if min(one.nunique() for one in pair) > 1 else 0.0
-        alike = -alike if strongest["name"].startswith(RECENCY) else alike
-        found[name] = "rising" if alike > ONE_WAY else "falling" if alike < -ONE_WAY else "mixed"
+        elif strongest["name"].startswith(RECENCY) and 0 < missing.sum() < len(missing):
+            apart = part[~missing].mean() - part[missing].mean()
+            found[name] = "rising" if apart > 0 else "falling" if apart < 0 else "mixed"
+        else:
+            means = pd.Series([part[mine].mean() for shown, *_, mine in _bins(value, "number", bins) if shown])
+            # Without a spread there is no correlation, and no sense.
+            alike = means.corr(pd.Series(means.index), method="spearman") if means.nunique() > 1 else 0.0
+            found[name] = "rising" if alike > ONE_WAY else "falling" if alike < -ONE_WAY else "mixed"
     return found
 
 

@@ -109,24 +109,36 @@ def test_a_quarter_with_few_conversions_and_a_term_that_is_the_same_for_all_have
     assert same.set_index(["quarter", "criterion"]).loc[("2024Q2", "Noise"), ["slope"]].isna().all()
 
 
+def senses(values: pd.DataFrame, contributions: pd.DataFrame, features: list[dict[str, str]]) -> dict[str, str]:
+    return weights.directions(values, contributions, features, bins=10)
+
+
 def test_directions_are_those_of_the_strongest_feature():
     value = np.arange(50, dtype="float64")
     values = pd.DataFrame({"visits": value, "visits_7d": value, "industry": ["a"] * 50, "noise": value})
     contributions = pd.DataFrame(
-        {"visits": value / 10, "visits_7d": -value / 100, "industry": value * 0, "noise": (value % 7) - 3}
+        {"visits": value / 10, "visits_7d": -value / 100, "industry": value * 0, "noise": (value // 5 % 2) - 0.5}
     )
-    assert weights.directions(values, contributions, FEATURES) == {
-        "Visits": "rising",
-        "Industry": "by value",
-        "Noise": "mixed",
-    }
-    turned = contributions.assign(visits_7d=-value * 9)
-    assert weights.directions(values, turned, FEATURES)["Visits"] == "falling"
-    assert weights.directions(values, contributions * 0, FEATURES)["Visits"] == "mixed"
-    # The fewer days ago, the more it counts: that is a criterion that speaks for a conversion.
-    days = [FEATURES[0], {"name": "days_since_visit", "criterion": "Visits", "type": "number"}]
-    fresh = pd.DataFrame({"visits": value / 100, "days_since_visit": -value})
-    assert weights.directions(values.assign(days_since_visit=value), fresh, days) == {"Visits": "rising"}
+    assert senses(values, contributions, FEATURES) == {"Visits": "rising", "Industry": "by value", "Noise": "mixed"}
+    assert senses(values, contributions.assign(visits_7d=-value * 9), FEATURES)["Visits"] == "falling"
+    assert senses(values, contributions * 0, FEATURES)["Visits"] == "mixed"
+
+
+def test_a_rare_count_works_by_its_means_not_by_its_many_zeros():
+    rng = np.random.default_rng(np.random.SeedSequence([2]))
+    count = np.where(np.arange(2000) < 40, 1.0 + np.arange(2000) % 3, 0.0)
+    part = pd.DataFrame({"visits": 0.3 * count + rng.normal(0, 0.05, 2000)})
+    assert senses(pd.DataFrame({"visits": count}), part, FEATURES[:1]) == {"Visits": "rising"}
+
+
+def test_of_days_since_what_counts_is_whether_it_happened():
+    """Leads that unsubscribed convert less, the longer ago the less: all the same it speaks against them."""
+    days = pd.Series(np.where(np.arange(100) < 20, np.arange(100), np.nan))
+    features = [{"name": "days_since_unsubscribed", "criterion": "Unsubscribed", "type": "number"}]
+    against = pd.DataFrame({"days_since_unsubscribed": np.where(days.notna(), -1.0 - days / 20, 0.1)})
+    values = pd.DataFrame({"days_since_unsubscribed": days})
+    assert senses(values, against, features) == {"Unsubscribed": "falling"}
+    assert senses(values, -against, features) == {"Unsubscribed": "rising"}
 
 
 def test_the_shape_of_a_number_and_of_a_category():
