@@ -205,9 +205,9 @@ def _counted(text: pd.DataFrame, won: pd.Series, min_leads: int) -> dict[Key, tu
     for names in (*((name,) for name in text), *combinations(text, 2)):
         counts = won.groupby([text[name] for name in names], sort=True).agg(["size", "sum"])
         counts = counts[counts["size"] >= min_leads]
-        values = counts.index if len(names) > 1 else [(value,) for value in counts.index]
+        values: list[Any] = list(counts.index) if len(names) > 1 else [(value,) for value in counts.index]
         for said, n, k in zip(values, counts["size"], counts["sum"], strict=True):
-            cells[tuple(zip(names, map(str, said), strict=True))] = (int(n), int(k))
+            cells[tuple(zip(map(str, names), said, strict=True))] = (int(n), int(k))
     return cells
 
 
