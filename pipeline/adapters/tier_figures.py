@@ -45,7 +45,7 @@ def profit(
     limit = max(float(reached.max()), *(start for _, start in tiers)) * 1.03 + 0.5
     for axes, name in ((top, "profit"), (bottom, "leads")):
         axes.fill_between(x, rows[f"{name}_low"], rows[f"{name}_high"], color=BLUE, alpha=0.2, linewidth=0)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}".replace("-", "−")))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _amount(value)))
     top.plot(x, rows["profit"], color=BLUE, label=f"as the leads converted, with {level:.0%} interval")
     top.plot(x, rows["expected_profit"], color=GREY, linestyle=(0, (4, 2)), label="as the scores promised")
     bottom.plot(x, rows["leads"], color=BLUE)
@@ -90,10 +90,12 @@ def _said(curve: pd.DataFrame, tiers: Sequence[tuple[str, float]], break_even: f
         return "No call pays: a deal is worth less than a call costs"
     name, start = tiers[0]
     row = curve.iloc[int((curve["cut_off"] - start).abs().argmin())]
-    return (
-        f"Calling the {row['leads']:,.0f} leads a week of tier {name} brings {row['profit']:,.0f} "
-        f"({row['profit_low']:,.0f} to {row['profit_high']:,.0f})"
-    ).replace("-", "−")
+    profit, low, high = (_amount(row[name]) for name in ("profit", "profit_low", "profit_high"))
+    return f"Calling the {row['leads']:,.0f} leads a week of tier {name} brings {profit} ({low} to {high})"
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}".replace("-", "−")
 
 
 def _word(axes: Axes, place: tuple[float, float], text: str, colour: str) -> None:

@@ -131,10 +131,10 @@ def _looks(results: files.Results) -> pd.DataFrame:
     return scores.merge(leads, on="lead_id", how="left", validate="many_to_one")
 
 
-def _window(results: files.Results) -> pd.Series:
-    """The test window: what it was cut along, and its start and end."""
-    splits = results.csv("featurize/splits.csv")
-    return splits[splits["split"] == "test"].iloc[0]
+def _window(results: files.Results) -> dict[Any, Any]:
+    """The test window: what it was cut along (`axis`), its `start` and `end`."""
+    windows = results.csv("featurize/splits.csv")
+    return windows[windows["split"] == "test"].to_dict("records")[0]
 
 
 def _dated(results: files.Results) -> bool:

@@ -202,12 +202,12 @@ def _named(columns: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def _counted(text: pd.DataFrame, won: pd.Series, min_leads: int) -> dict[Key, tuple[int, int]]:
     """Leads and conversions of every value, and every pair of values of two columns, that `min_leads` leads hold."""
     cells: dict[Key, tuple[int, int]] = {}
-    for names in (*((name,) for name in map(str, text)), *combinations(map(str, text), 2)):
+    for names in (*((name,) for name in text), *combinations(text, 2)):
         counts = won.groupby([text[name] for name in names], sort=True).agg(["size", "sum"])
         counts = counts[counts["size"] >= min_leads]
-        values = counts.index if len(names) > 1 else [(value,) for value in counts.index]
+        values: list[Any] = list(counts.index) if len(names) > 1 else [(value,) for value in counts.index]
         for said, n, k in zip(values, counts["size"], counts["sum"], strict=True):
-            cells[tuple(zip(names, map(str, said), strict=True))] = (int(n), int(k))
+            cells[tuple(zip(map(str, names), said, strict=True))] = (int(n), int(k))
     return cells
 
 
