@@ -121,7 +121,7 @@ def test_what_is_registered_is_byte_for_byte_what_was_evaluated(demo_run):
 def test_base_and_points_are_the_score_for_every_test_row(demo_run):
     scores = pd.read_parquet(demo_run / "data/evaluate/scores.parquet")
     for row in scores.itertuples():
-        points = sum(round(10 * points) for _, points in json.loads(row.reasons))
+        points = sum(round(10 * one["points"]) for one in json.loads(row.reasons))
         assert round(10 * row.base) + points == round(10 * row.score)
 
 

@@ -67,8 +67,9 @@ def level_of(label: np.ndarray, margin: np.ndarray, calibration: Calibration) ->
     def apart(shift: float) -> float:
         return float(calibration.probability(margin + shift).mean()) - target
 
-    # A flat calibrator moves little for much: where there is no signal its slope is nearly 0.
-    most = 20.0 / min(1.0, calibration.low_slope, calibration.high_slope)
+    # Far enough for the surest margin to be turned round. A flat calibrator moves little for much: where there is no
+    # signal its slope is nearly 0.
+    most = (20.0 + float(np.abs(margin).max())) / min(1.0, calibration.low_slope, calibration.high_slope)
     return float(optimize.brentq(apart, -most, most, xtol=1e-10))
 
 

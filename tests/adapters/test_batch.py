@@ -206,7 +206,8 @@ def test_results_that_were_changed_are_not_scored(scorer, project_root, tmp_path
 
 
 def test_reasons_in_words():
-    text = json.dumps([["Pricing pages", 12.3], ["Company size", -3.1]])
-    assert batch.in_words(text, 1) == "Pricing pages +12.3"
-    assert batch.in_words(text, 3) == "Pricing pages +12.3; Company size -3.1"
+    told = [("visited the pricing page twice in 7 days", 12.3), ("Company size: 12 people", -3.1)]
+    text = json.dumps([{"criterion": "", "group": "fit", "points": points, "text": words} for words, points in told])
+    assert batch.in_words(text, 1) == "+12.3 visited the pricing page twice in 7 days"
+    assert batch.in_words(text, 3) == "+12.3 visited the pricing page twice in 7 days; -3.1 Company size: 12 people"
     assert batch.in_words("[]", 3) == ""

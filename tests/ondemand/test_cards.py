@@ -23,11 +23,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def project(demo_run, project_root, tmp_path_factory):
-    """The demo run moved to another folder, with the shipped cards."""
+def project(demo_run, tmp_path_factory):
+    """The demo run moved to another folder."""
     root = tmp_path_factory.mktemp("cards") / "project"
     shutil.copytree(demo_run, root)
-    shutil.copytree(project_root / "data" / "cards", root / "data" / "cards")
     return root
 
 

@@ -194,6 +194,13 @@ def test_a_level_is_found_through_a_calibrator_that_is_nearly_flat():
     assert flat.probability(margin + shift).mean() == pytest.approx(label.mean(), abs=1e-9)
 
 
+def test_a_level_is_found_where_the_surest_margins_are_all_wrong():
+    """An answer among the features makes margins of any size; a bin of them may hold the other outcome."""
+    margin = np.linspace(-80.0, -30.0, 50)
+    shift = calibrators.level_of(np.ones(50), margin, SAME)
+    assert sigmoid(margin + shift).mean() == pytest.approx(0.99, abs=1e-6)
+
+
 def test_a_level_with_one_outcome_alone_is_far_off_but_finite():
     margin = np.zeros(50)
     assert 3 < calibrators.level_of(np.ones(50), margin, SAME) < 6
