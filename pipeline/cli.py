@@ -17,11 +17,8 @@ import pandas as pd  # noqa: E402  (after the environment: thread pools read it 
 import typer  # noqa: E402
 
 from pipeline import cli_card  # noqa: E402
-from pipeline import params as params_module  # noqa: E402
 from pipeline.errors import ParamsError  # noqa: E402
 from pipeline.ondemand import commands  # noqa: E402
-from pipeline.params import Params  # noqa: E402
-from pipeline.paths import Workspace, find_root  # noqa: E402
 
 app = typer.Typer(
     name="leads",
@@ -36,11 +33,6 @@ app.add_typer(cli_card.app, name="card")
 ModelOption = Annotated[
     str, typer.Option("--model", help="champion, challenger, or a version number of this contract's registered model.")
 ]
-
-
-def _project() -> tuple[Workspace, Params]:
-    workspace = Workspace(find_root(Path.cwd()))
-    return workspace, params_module.load(workspace.params)
 
 
 @app.command()
@@ -76,7 +68,7 @@ def score(
 
     if (file is None) != open_leads:
         raise ParamsError("give a file of leads, or --open for the history's own open leads (one of the two).")
-    workspace, params = _project()
+    workspace, params = commands.project()
     moment = _moment(as_of)
     # Before any work: an hour of scoring must not end at a folder that cannot be written.
     target = files.writable(out)
@@ -139,7 +131,7 @@ def fit(
     """
     from pipeline.ondemand import prepared
 
-    _, params = _project()
+    _, params = commands.project()
     log = process.configure_logging("fit")
     process.settle(params.run.seed)
     found = prepared.fit(
@@ -170,7 +162,7 @@ def predict(
     """
     from pipeline.ondemand import prepared
 
-    _, params = _project()
+    _, params = commands.project()
     process.settle(params.run.seed)
     scored, unscored = prepared.predict(model, table, out, params)
     typer.echo(f"{out}: {scored:,} rows scored, {unscored:,} left empty")
@@ -188,7 +180,7 @@ def approve(
     """
     from pipeline.adapters import registry, tracking
 
-    workspace, params = _project()
+    workspace, params = commands.project()
     store = tracking.open_store(workspace)
     before = registry.champion(store, params.run.contract)
     now = registry.approve(store, params.run.contract, version, by, note)
@@ -206,7 +198,7 @@ def models() -> None:
     """
     from pipeline.adapters import registry, tracking
 
-    workspace, params = _project()
+    workspace, params = commands.project()
     table = registry.models(tracking.open_store(workspace), params.run.contract)
     typer.echo(table.to_string(index=False) if len(table) else f"no registered version of {params.run.contract} yet")
 
@@ -235,7 +227,7 @@ def init(
     from pipeline.adapters import proposals
     from pipeline.leads.proposal_draft import Wishes
 
-    workspace, params = _project()
+    workspace, params = commands.project()
     written = proposals.init(
         workspace,
         params,
@@ -256,7 +248,7 @@ def use(name: Annotated[str, typer.Argument(help="Name of a contract in data/con
     """
     from pipeline.adapters import proposals
 
-    workspace, _ = _project()
+    workspace, _ = commands.project()
     before = proposals.use(workspace, name)
     if before is None:
         typer.echo(f"params.yaml names contract {name} already; nothing was changed")
@@ -274,7 +266,7 @@ def check() -> None:
     from pipeline.leads.specification import specify
     from pipeline.scorer.features import feature_list
 
-    workspace, params = _project()
+    workspace, params = commands.project()
     spec = specify(sources.read_contract(workspace, params.run.contract), params.featurize)
     typer.echo(f"params.yaml and contract {params.run.contract} are sound: {len(feature_list(spec))} features")
 
@@ -287,7 +279,7 @@ def drift() -> None:
     """
     from pipeline.adapters import summaries
 
-    workspace, params = _project()
+    workspace, params = commands.project()
     typer.echo(summaries.drifted(workspace, params))
 
 
@@ -308,7 +300,7 @@ def check_time(
     from pipeline.adapters import proofs
     from pipeline.leads import truncation
 
-    workspace, params = _project()
+    workspace, params = commands.project()
     proof = proofs.check_time(
         workspace,
         samples=samples,
@@ -336,7 +328,7 @@ def check_shuffle(
     from pipeline.adapters.studies import Clock, Progress
     from pipeline.ondemand import shuffle
 
-    workspace, params = _project()
+    workspace, params = commands.project()
     process.settle(params.run.seed)
     log = process.configure_logging("check-shuffle")
     found = shuffle.check(
@@ -365,7 +357,7 @@ def curves(
     from pipeline.adapters import figures, files
     from pipeline.ondemand import curves as refits
 
-    workspace, params = _project()
+    workspace, params = commands.project()
     process.settle(params.run.seed)
     table = refits.curves(workspace, params, lambda parts: tqdm(parts, "curves", unit="fit", disable=None))
     folder = out or workspace.root / "data" / "curves"
@@ -389,7 +381,7 @@ def sync() -> None:
     """
     from pipeline.adapters import candidates
 
-    workspace, _ = _project()
+    workspace, _ = commands.project()
     typer.echo(str(candidates.sync(workspace)))
 
 
@@ -401,7 +393,7 @@ def summary() -> None:
     """
     from pipeline.adapters import summaries
 
-    workspace, params = _project()
+    workspace, params = commands.project()
     typer.echo(summaries.summarize(workspace, params))
 
 
@@ -416,7 +408,7 @@ def demo(
     """
     from pipeline.adapters import demo_files
 
-    _, params = _project()
+    _, params = commands.project()
     counts = demo_files.export(params.ingest.demo, params.run.seed, out)
     typer.echo(", ".join(f"{out / name}.csv: {rows:,} rows" for name, rows in counts.items()))
 
@@ -431,7 +423,7 @@ def ui(port: Annotated[int, typer.Option(help="Port on loopback.", min=1, max=65
     """
     from pipeline.adapters import files, tracking
 
-    workspace, _ = _project()
+    workspace, _ = commands.project()
     store = tracking.open_store(workspace)
     if store.uri.startswith(("http://", "https://")):
         typer.echo(f"MLflow on {files.shown(store.uri)}")

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from pipeline import params as params_module
 from pipeline.errors import CardError
+from pipeline.ondemand import commands
 from pipeline.params import Params
-from pipeline.paths import Workspace, find_root
+from pipeline.paths import Workspace
 
 app = typer.Typer(
     help="The strategist's points card in data/cards/: check, try, judge, and learn from it.",
@@ -24,8 +24,7 @@ CardName = Annotated[
 
 
 def _project(name: str | None) -> tuple[Workspace, Params, str]:
-    workspace = Workspace(find_root(Path.cwd()))
-    params = params_module.load(workspace.params)
+    workspace, params = commands.project()
     return workspace, params, name or params.run.contract
 
 

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from pipeline.adapters import files, tracking
 from pipeline.leads import contract, drift, specification
 from pipeline.paths import STAGES, Workspace, catalogue
 
-CONTRACT = {
+CONTRACT: dict[str, Any] = {
     "contract_version": 1,
     "name": "demo",
     "description": "Made up for tests.",
@@ -34,6 +35,28 @@ CONTRACT = {
         "deal_value": {"role": "feature", "type": "number", "known_at": "outcome"},
     },
 }
+
+
+def resolved_with(**columns: dict[str, Any]) -> contract.Resolved:
+    """The contract with other columns beside its key and its two moments."""
+    kept = {name: CONTRACT["columns"][name] for name in ("lead_id", "created_at", "converted_at")}
+    return contract.resolve(contract.parse(CONTRACT | {"columns": kept | columns}, file="demo.yaml"))
+
+
+def reliability_table() -> pd.DataFrame:
+    """Two bins, of which the second does not hold."""
+    return pd.DataFrame(
+        {
+            "bin": [1, 2],
+            "rows": [50, 50],
+            "predicted": [0.1, 0.4],
+            "observed": [0.12, 0.6],
+            "low": [0.05, 0.5],
+            "high": [0.2, 0.7],
+            "holds": [True, False],
+        }
+    )
+
 
 MODEL_CODE = """
 import json, pathlib

@@ -47,7 +47,7 @@ def tiers(
         if given is not None and not 0 < given < math.inf:
             raise ParamsError(f"{name} {given:g}: it must be more than 0, and finite.")
     terms = Terms(call_cost, deal_value) if per_week is None else Terms(call_cost, deal_value, per_week)
-    workspace, params = _project()
+    workspace, params = project()
     process.settle(params.run.seed)
     folder = out or workspace.root / "data" / "tiers"
     files.writable(folder / "tiers.csv")
@@ -79,7 +79,7 @@ def segments(
     from pipeline.adapters import files
     from pipeline.ondemand import segments as profile
 
-    workspace, params = _project()
+    workspace, params = project()
     process.settle(params.run.seed)
     folder = out or workspace.root / "data" / "segments"
     files.writable(folder / "segments.csv")
@@ -90,7 +90,8 @@ def segments(
     typer.echo(f"\n{folder}: segments.csv{also}")
 
 
-def _project() -> tuple[Workspace, Params]:
+def project() -> tuple[Workspace, Params]:
+    """The project around the working directory, and its params."""
     workspace = Workspace(find_root(Path.cwd()))
     return workspace, params_module.load(workspace.params)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.scoring import weights
 from pipeline.scoring.examples import taken_apart
 
 KEY = ["lead_id", "as_of"]
@@ -65,9 +66,8 @@ def criteria(scores: pd.DataFrame, contributions: pd.DataFrame, features: Sequen
     found = points(scores)
     groups = {feature["criterion"]: feature["group"] for feature in features}
     names = list(dict.fromkeys([*groups, *found["criterion"]]))
-    log_odds = {name: np.zeros(len(contributions)) for name in names}
-    for feature in features:
-        log_odds[feature["criterion"]] = log_odds[feature["criterion"]] + contributions[feature["name"]].to_numpy()
+    # The current level has points and no features.
+    log_odds = weights.terms(contributions, features).reindex(columns=names, fill_value=0.0)
     absolute = found["points"].abs().groupby(found["criterion"]).sum()
     signed = found["points"].groupby(found["criterion"]).sum()
     per_row = 10 * max(1, len(scores))
@@ -79,7 +79,7 @@ def criteria(scores: pd.DataFrame, contributions: pd.DataFrame, features: Sequen
             "mean_absolute_points": [int(absolute.get(name, 0)) / per_row for name in names],
             "mean_points": [int(signed.get(name, 0)) / per_row for name in names],
             "share": [int(absolute.get(name, 0)) / max(1, int(absolute.sum())) for name in names],
-            "mean_absolute_log_odds": [_mean_absolute(log_odds[name]) for name in names],
+            "mean_absolute_log_odds": [_mean_absolute(log_odds[name].to_numpy()) for name in names],
         }
     )
     return table.sort_values(["mean_absolute_points", "criterion"], ascending=[False, True], ignore_index=True)

@@ -56,7 +56,7 @@ def run(stage: Stage) -> None:
 
     # Call
     names = [feature["name"] for feature in specified]
-    rows = test[KEY].merge(tables[0], on="lead_id", how="left", validate="many_to_one")
+    rows = rows_at(tables[0], test[KEY])
     check_features(scorer.features(rows, *tables[1:]), test[names])
     scores = scorer.score(rows, *tables[1:]).assign(label=test["label"])
     rivals = Rivals.fit(
@@ -69,7 +69,7 @@ def run(stage: Stage) -> None:
             cards.parse(card, file="ingest/card.json"),
             rows_at(tables[0], before[KEY]),
             before["label"].to_numpy(),
-            rows_at(tables[0], test[KEY]),
+            rows,
             (tables[1], tables[2]),
             spec,
         )

@@ -8,6 +8,7 @@ import pandas as pd
 from pipeline.adapters import figures
 from pipeline.adapters.stage import Stage, main
 from pipeline.errors import ArtefactError
+from pipeline.leads.snapshots import rows_at
 from pipeline.scorer import Scorer
 from pipeline.scorer.features import feature_list
 from pipeline.scoring import explanation, weights
@@ -28,10 +29,9 @@ def run(stage: Stage) -> None:
     test = snapshots.loc[snapshots["split"] == "test"]
 
     # Call
-    rows = test[KEY].merge(leads, on="lead_id", how="left", validate="many_to_one")
-    scores = scorer.score(rows, activities, changes)
+    scores = scorer.score(rows_at(leads, test[KEY]), activities, changes)
     fit = (scores["refused"] == "").to_numpy()
-    rows, scores = rows[fit].reset_index(drop=True), scores[fit].reset_index(drop=True)
+    judged, scores = test[fit].reset_index(drop=True), scores[fit].reset_index(drop=True)
     whole = explanation.adds_up(scores)
     if not whole.all():
         raise ArtefactError(
@@ -39,20 +39,18 @@ def run(stage: Stage) -> None:
             "a fault in the scorer's code, not in the data; a scorer with it must not be registered."
         )
     names = [feature["name"] for feature in specified]
-    judged = test[fit].reset_index(drop=True)
     parts = pd.DataFrame(scorer.margin.contributions(judged[names]), columns=names)
-    log_odds = scorer.calibration.log_odds(scorer.margin.base + parts.sum(axis=1).to_numpy() + scorer.level)
+    margin = scorer.margin.base + parts.sum(axis=1).to_numpy() + scorer.level
+    log_odds = scorer.calibration.log_odds(margin)
     learned, over_time = weights.learned(judged, parts, specified, log_odds, params)
     dependence = weights.dependence(judged[names], parts, specified, bins=params.bins)
-    drawn = explanation.sample(len(rows), params.sample_rows, stage.params.run.seed)
-    some = rows.iloc[drawn].reset_index(drop=True)
-    built = scorer.features(some, activities, changes)
-    contributions = scorer.contributions(some, activities, changes)
+    drawn = explanation.sample(len(judged), params.sample_rows, stage.params.run.seed)
+    some, contributions = (table.iloc[drawn].reset_index(drop=True) for table in (judged, parts))
+    built = some[names]
     criteria = explanation.criteria(scores, contributions, specified).merge(learned, on="criterion", how="left")
     by_feature = explanation.feature_weights(contributions, specified)
     waterfalls = explanation.waterfalls(scores, params.waterfalls)
-    margin = scorer.margin.base + contributions.sum(axis=1).to_numpy() + scorer.level
-    apart = np.abs(scorer.calibration.probability(margin) - scores["probability"].to_numpy()[drawn])
+    apart = np.abs(scorer.calibration.probability(margin) - scores["probability"].to_numpy())[drawn]
     summary = explanation.shap_agreement(scorer.members, scorer.margin.encoder.matrix(built)) | {
         "rows_checked": len(whole),
         "rows_adding_up": int(whole.sum()),

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from pipeline.adapters import figures
+from tests.fake_results import reliability_table
 
 AS_OF = pd.Timestamp("2024-05-06")
 
@@ -41,20 +42,6 @@ def embargoed_splits_table() -> pd.DataFrame:
 def delay_table(days: int = 90) -> pd.DataFrame:
     share = 1 - np.exp(-np.arange(1, days + 1) / 20)
     return pd.DataFrame({"day": np.arange(1, days + 1), "share": share**1.2, "share_after_look": share})
-
-
-def reliability_table() -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "bin": [1, 2],
-            "rows": [50, 50],
-            "predicted": [0.1, 0.4],
-            "observed": [0.12, 0.6],
-            "low": [0.05, 0.5],
-            "high": [0.2, 0.7],
-            "holds": [True, False],
-        }
-    )
 
 
 def lift_table() -> pd.DataFrame:

@@ -15,6 +15,7 @@ import pytest
 
 from pipeline.adapters.report import pages
 from pipeline.scoring.examples import taken_apart
+from tests.fake_results import reliability_table
 
 #: What a source might hold where a name or a text is expected.
 HOSTILE = "<script src=//evil.example/x.js>alert('1')</script> & \"quoted\" {{ 7 * 7 }}"
@@ -141,17 +142,7 @@ def tables(name: str = "Calls") -> dict[str, pd.DataFrame]:
     group |= {"gap_low": [0.01, -0.05], "gap_high": [0.03, 0.03], "selected": [0.1, 0.0], "ratio": [0.5, np.nan]}
     share = pd.DataFrame({"share": [0.1, 1.0], "rows": [10.0, 100.0], "lift": [3.0, 1.0], "capture": [0.3, 1.0]})
     return {
-        "reliability": pd.DataFrame(
-            {
-                "bin": [1, 2],
-                "rows": [50, 50],
-                "predicted": [0.1, 0.4],
-                "observed": [0.12, 0.6],
-                "low": [0.05, 0.5],
-                "high": [0.2, 0.7],
-                "holds": [True, False],
-            }
-        ),
+        "reliability": reliability_table(),
         "lift": share,
         "tiers": pd.DataFrame(
             {

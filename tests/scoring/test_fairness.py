@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.leads import contract
 from pipeline.scoring import fairness, metrics
+from tests.fake_results import resolved_with
 
 
 def frame(region: list[str | None], label: list[int], probability: list[float], selected: list[bool]) -> pd.DataFrame:
@@ -98,27 +98,14 @@ def test_the_table_is_what_counting_row_by_row_gives(rows: list[tuple[str, int, 
 
 def test_columns_out_of_the_model_may_be_watched() -> None:
     column = {"role": "ignored", "type": "category", "known_at": "creation"}
-    content = {
-        "contract_version": 1,
-        "name": "demo",
-        "description": "Made up for tests.",
-        "source": {"kind": "demo"},
-        "key": "lead_id",
-        "time": {"kind": "column", "column": "created_at"},
-        "outcome": {"kind": "dates", "horizon_days": 30, "converted_at": "converted_at"},
-        "columns": {
-            "lead_id": {"role": "identifier", "known_at": "creation"},
-            "created_at": {"role": "ignored", "type": "timestamp", "known_at": "creation"},
-            "converted_at": {"role": "outcome", "type": "timestamp", "known_at": "outcome"},
-            "industry": column | {"role": "feature"},
-            "language": column,
-            "label": column,
-            "member": column | {"type": "boolean"},
-            "later": column | {"known_at": "over_time"},
-            "note": column | {"type": "text"},
-            "name": {"role": "personal"},
-        },
-    }
-    resolved = contract.resolve(contract.parse(content, file="demo.yaml"))
+    resolved = resolved_with(
+        industry=column | {"role": "feature"},
+        language=column,
+        label=column,
+        member=column | {"type": "boolean"},
+        later=column | {"known_at": "over_time"},
+        note=column | {"type": "text"},
+        name={"role": "personal"},
+    )
     # `industry` is in the model; `label` goes by another name after ingest.
     assert fairness.watched(resolved) == ["language", "label_", "member"]

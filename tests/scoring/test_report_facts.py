@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.leads import contract
 from pipeline.params import Evaluate, load
 from pipeline.scoring import examples, metrics, report_facts
+from tests.fake_results import resolved_with
 
 
 @pytest.fixture(scope="module")
@@ -129,26 +129,7 @@ LEAKS = pd.DataFrame(
         "reason": ["criterion Source", "assigned at the end", "role is personal"],
     }
 )
-RESOLVED = contract.resolve(
-    contract.parse(
-        {
-            "contract_version": 1,
-            "name": "demo",
-            "description": "Made up for tests.",
-            "source": {"kind": "demo"},
-            "key": "lead_id",
-            "time": {"kind": "column", "column": "created_at"},
-            "outcome": {"kind": "dates", "horizon_days": 30, "converted_at": "converted_at"},
-            "columns": {
-                "lead_id": {"role": "identifier", "known_at": "creation"},
-                "created_at": {"role": "ignored", "type": "timestamp", "known_at": "creation"},
-                "converted_at": {"role": "outcome", "type": "timestamp", "known_at": "outcome"},
-                "source": {"role": "feature", "type": "category", "known_at": "creation"},
-            },
-        },
-        file="demo.yaml",
-    )
-)
+RESOLVED = resolved_with(source={"role": "feature", "type": "category", "known_at": "creation"})
 
 
 def rivals(own: float) -> pd.DataFrame:
