@@ -356,6 +356,31 @@ class Train(Section):
 CalibratorKind = Literal["none", "intercept", "sigmoid", "beta"]
 
 
+class DealValues(Section):
+    """From what on criteria part past deals; see `pipeline.scoring.deal_values`."""
+
+    bins: Annotated[int, Field(ge=2, le=50)]
+    standard_errors: Annotated[float, Field(ge=0)]
+
+
+class Tiers(Section):
+    """How tiers are cut: by top share of the calibrate snapshots, by fixed scores, or by what sales can work and what
+    it is worth, as the playbook states it."""
+
+    by: Literal["shares", "scores", "worth"]
+    shares: Annotated[dict[str, Share], Field(min_length=1)]
+    scores: Annotated[dict[str, Annotated[float, Field(ge=0, le=100)]], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        shares, scores = list(self.shares.values()), list(self.scores.values())
+        if sorted(set(shares)) != shares or shares[-1] != 1.0:
+            raise ValueError("shares must name rising top shares of the leads, the last one 1.0")
+        if sorted(set(scores), reverse=True) != scores or scores[-1] != 0.0:
+            raise ValueError("scores must name falling scores, the last one 0")
+        return self
+
+
 class Calibrate(Section):
     """Choice of calibrator and level, reliability bins, the interval, where tiers begin, and grades."""
 
@@ -367,17 +392,15 @@ class Calibrate(Section):
     min_conversions: Positive
     bins: Annotated[int, Field(ge=2, le=50)]
     interval_level: Annotated[float, Field(gt=0.5, lt=1)]
-    tiers: dict[str, Share]
+    tiers: Tiers
     grades: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1, max_length=8)]
     grade_rows: Annotated[int, Field(ge=100)]
+    deal_values: DealValues
 
     @model_validator(mode="after")
-    def _tiers(self) -> Self:
+    def _rising(self) -> Self:
         if sorted(set(self.grades)) != self.grades:
             raise ValueError("grades must be rising top shares of the leads")
-        shares = list(self.tiers.values())
-        if not shares or sorted(set(shares)) != shares or shares[-1] != 1.0:
-            raise ValueError("tiers must name rising top shares of the leads, the last one 1.0")
         return self
 
 

@@ -59,6 +59,7 @@ _CATALOGUE = [
         ("refused.parquet", "line", "table row", "lines that could not be read, raw, each with its reason"),
         ("contract.json", "contract", "", "the resolved contract that later stages read"),
         ("card.json", "card", "", "the strategist's points card of the contract, or nothing"),
+        ("playbook.json", "playbook", "", "what sales does with each tier, and what that is worth, or nothing"),
         ("provenance.json", "source", "", "hashes, row counts, newest recorded moment"),
     ),
     *_rows(

@@ -29,7 +29,7 @@ PIPELINE = ROOT / "pipeline"
 DVC: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 
 #: Inputs of `ingest` that no stage makes: the contract in use, and the user's own files.
-SOURCES = {"data/cards", "data/contracts/${run.contract}.yaml", "data/raw"}
+SOURCES = {"data/cards", "data/contracts/${run.contract}.yaml", "data/playbooks", "data/raw"}
 
 #: Libraries whose import takes seconds, and the stages that may pay for them: every stage is a process of its own.
 HEAVY = {

@@ -42,7 +42,14 @@ def test_every_fault_is_named_at_once_with_its_key(changed):
     [
         ("seed: 20260101", "seed: '1'", "run.seed"),
         ("train_share: 0.5", "train_share: 0.9", "must stay below 1"),
-        ("tiers: {A: 0.1, B: 0.3, C: 0.6, D: 1.0}", "tiers: {A: 0.5, B: 0.3}", "rising top shares"),
+        ("shares: {A: 0.1, B: 0.3, C: 0.6, D: 1.0}", "shares: {A: 0.5, B: 0.3}", "rising top shares"),
+        (
+            "scores: {A: 30.0, B: 15.0, C: 5.0, D: 0.0}",
+            "scores: {A: 30.0, B: 40.0, D: 0.0}",
+            "falling scores, the last",
+        ),
+        ("scores: {A: 30.0, B: 15.0, C: 5.0, D: 0.0}", "scores: {A: 30.0, B: 15.0}", "falling scores, the last one 0"),
+        ("by: shares\n", "by: hope\n", "calibrate.tiers.by"),
         ("max_depth: [2, 6]", "max_depth: [6, 2]", "xgboost.max_depth: the lower end comes first"),
         ("max_depth: [2, 6]", "max_depth: [2, 9]", "xgboost.max_depth: 9: Input should be less than or equal to 6"),
         ("  bins: [1, 12]", "  bins: [1.5, 12]", "logistic.bins: 1.5: Input should be a valid integer"),

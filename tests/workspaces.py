@@ -45,7 +45,7 @@ def small_workspace(project_root: Path, root: Path, *changes: tuple[str, str]) -
     assert found == 1, "params.yaml lists the first trees elsewhere"
     (root / "params.yaml").write_text(text)
     shutil.copyfile(project_root / "dvc.yaml", root / "dvc.yaml")
-    for name in ("contracts", "cards"):
+    for name in ("contracts", "cards", "playbooks"):
         shutil.copytree(project_root / "data" / name, root / "data" / name)
     (root / "mlruns").mkdir()
     return Workspace(root)

@@ -7,10 +7,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from pipeline.adapters import delimited, files
+from pipeline.adapters import declared, delimited, files
 from pipeline.errors import CardError, SourceError
 from pipeline.leads.cards import Card, describe, parse
-from pipeline.params import load_yaml
 from pipeline.paths import Workspace
 
 
@@ -27,12 +26,7 @@ def read(workspace: Workspace, name: str, contract: str) -> Card:
             contract.
     """
     path = folder(workspace) / f"{name}.yaml"
-    if not path.is_file():
-        there = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
-        raise CardError(f"{path}: no such card. In that folder: {there}. docs/cards.md shows how to write one.")
-    card = parse(load_yaml(path, CardError), file=str(path))
-    if card.name != name:
-        raise CardError(f"{path}: name: `{card.name}` is not the file's name, `{name}`; make them the same.")
+    card = declared.read(path, "card", parse, CardError, advice="docs/cards.md shows how to write one.")
     if card.contract != contract:
         raise CardError(
             f"{path}: the card is about contract {card.contract}, params.yaml names {contract}; take another card, or "

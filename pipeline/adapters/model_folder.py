@@ -30,7 +30,17 @@ from pipeline.scorer.model import FORMAT, OUTPUT, content, verify, version_of
 #: What a serving environment needs; `xgboost-cpu` of the same version serves as well and is smaller.
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "xgboost")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}.0"
-DOUBLES = ("score", "probability", "interval_low", "interval_high", "base", "fit_points", "engagement_points")
+DOUBLES = (
+    "score",
+    "probability",
+    "interval_low",
+    "interval_high",
+    "base",
+    "fit_points",
+    "engagement_points",
+    "expected_value",
+    "value_score",
+)
 OUTPUT_TYPES = {"as_of": "datetime"} | dict.fromkeys(DOUBLES, "double")
 
 
@@ -44,6 +54,7 @@ def write(
     interval: Interval,
     tiers: list[dict[str, Any]],
     grades: dict[str, list[float]],
+    deal_values: dict[str, Any] | None = None,
 ) -> str:
     """Write a model folder into the empty `folder`; returns its version."""
     data, code = folder / "data", folder / "code" / "scorer"
@@ -60,6 +71,7 @@ def write(
             "interval": vars(interval),
             "tiers": tiers,
             "grades": grades,
+            "deal_values": deal_values,
         },
     )
     code.mkdir(parents=True)

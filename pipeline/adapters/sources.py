@@ -35,12 +35,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from pipeline.adapters import delimited, files
+from pipeline.adapters import declared, delimited, files
 from pipeline.errors import ContractError, SourceError
 from pipeline.leads import tables
 from pipeline.leads.contract import LEAD_KEY, ROW, File, Resolved, parse, resolve
 from pipeline.leads.tables import Typed
-from pipeline.params import load_yaml
 from pipeline.paths import Workspace
 
 #: Rows read and typed at a time.
@@ -159,13 +158,7 @@ def read_contract(workspace: Workspace, name: str) -> Resolved:
         ContractError: it is missing (the ones there are listed), faulty, or names itself otherwise.
     """
     path = workspace.contract(name)
-    if not path.is_file():
-        there = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
-        raise ContractError(f"{path}: no such contract. In that folder: {there}. Set `run.contract` in params.yaml.")
-    contract = parse(load_yaml(path, ContractError), file=str(path))
-    if contract.name != name:
-        raise ContractError(f"{path}: name: `{contract.name}` is not the file's name, `{name}`; make them the same.")
-    return resolve(contract)
+    return resolve(declared.read(path, "contract", parse, ContractError, advice="Set `run.contract` in params.yaml."))
 
 
 # Fetching

@@ -146,7 +146,8 @@ class Outcome(Part):
     converts within `horizon_days` after the as-of date. Where one column holds the moment of either end, it is
     `closed_at`, and `column`, `positive` and `open` say which end it was, if any yet. `flag`: `column` equals
     `positive` (or one of them), decided at once (`horizon_days: 0`); rows whose value is among `open`, the empty text
-    for none, are not decided yet: they are set aside at ingest and counted.
+    for none, are not decided yet: they are set aside at ingest and counted. `value`: the column that holds what a deal
+    was worth, a number known with the outcome.
     """
 
     kind: Literal["dates", "flag"]
@@ -157,6 +158,7 @@ class Outcome(Part):
     closed_at: Annotated[Name | None, Field(exclude_if=_unset)] = None
     positive: Name | Annotated[list[Name], Field(min_length=1)] | None = None
     open: Annotated[list[Annotated[str, Field(max_length=200)]] | None, Field(min_length=1, exclude_if=_unset)] = None
+    value: Annotated[Name | None, Field(exclude_if=_unset)] = None
 
     @property
     def won(self) -> list[str]:
@@ -348,7 +350,14 @@ class Contract(Part):
     def _references(self) -> Self:
         faults = []
 
-        def known(name: str | None, key: str, *, role: Role | None = None, type_: Type | None = None) -> None:
+        def known(
+            name: str | None,
+            key: str,
+            *,
+            role: Role | None = None,
+            type_: Type | None = None,
+            or_type: Type | None = None,
+        ) -> None:
             if name is None:
                 return
             column = self.columns.get(name)
@@ -356,7 +365,7 @@ class Contract(Part):
                 faults.append(f"{key} names `{name}`, which is not among `columns`")
             elif role is not None and column.role != role:
                 faults.append(f"{key} names `{name}`, whose role must be `{role}`, not `{column.role}`")
-            elif type_ is not None and column.type != type_:
+            elif type_ is not None and column.type not in (type_, or_type):
                 faults.append(f"{key} names `{name}`, whose type must be `{type_}`, not `{column.type}`")
 
         if self.key != "row_number":
@@ -369,6 +378,7 @@ class Contract(Part):
         known(self.outcome.lost_at, "outcome.lost_at", role="outcome", type_="timestamp")
         known(self.outcome.closed_at, "outcome.closed_at", role="outcome", type_="timestamp")
         known(self.outcome.column, "outcome.column", role="outcome")
+        known(self.outcome.value, "outcome.value", role="outcome", type_="number", or_type="integer")
         for name, column in self.columns.items():
             known(column.not_before, f"columns.{name}.not_before", type_="timestamp")
             known(column.not_with, f"columns.{name}.not_with")
@@ -452,6 +462,17 @@ class Resolved(Part):
     @property
     def name(self) -> str:
         return self.contract.name
+
+    @property
+    def kinds(self) -> list[str]:
+        """Kinds of activities that the contract lists."""
+        return list(self.contract.activities.kinds) if self.contract.activities is not None else []
+
+    @property
+    def value(self) -> str | None:
+        """The column that holds what a deal was worth, by its name after `ingest`."""
+        named = self.contract.outcome.value
+        return self.names[named] if named is not None else None
 
     @property
     def undecided(self) -> list[str]:

@@ -1,4 +1,5 @@
-"""A playbook says what sales does with the leads of each tier: who, what first, by when, how it goes on, and when not.
+"""A playbook says what sales does with the leads of each tier: who, what first, by when, how it goes on, and when not;
+and what its work costs and brings.
 
 One YAML file in `data/playbooks/`, named like the contract whose tiers it is for; `playbook_version: 1` covers every
 key here, and later keys are optional additions. The schema is closed: an unknown key is an error.
@@ -7,7 +8,7 @@ key here, and later keys are optional additions. The schema is closed: an unknow
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -64,13 +65,52 @@ class Play(Part):
         return self
 
 
+class Worth(Part):
+    """What sales can work and what it is worth.
+
+    `per_week`: leads sales can work a week; left out where it has time for all. `call_cost`: of working one lead;
+    `deal_value`: of one conversion, in the same currency. `new_per_week`: leads that come in a week, where the source
+    has no creation times that would tell, or where that has changed.
+    """
+
+    per_week: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+    call_cost: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    deal_value: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    new_per_week: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+
+
 class Playbook(Part):
-    """Plays by tier."""
+    """Plays by tier, and what they are worth."""
 
     playbook_version: Literal[1]
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     description: Annotated[str, Field(min_length=1)]
+    worth: Worth | None = None
     tiers: Annotated[dict[Name, Play], Field(min_length=1)]
+
+
+def describe(playbook: Playbook) -> dict[str, Any]:
+    """The playbook as plain data, which `parse` reads."""
+    return playbook.model_dump(mode="json")
+
+
+def restore(described: Any) -> Playbook | None:
+    """From what `describe` gives; None from nothing."""
+    return None if described is None else Playbook.model_validate(described)
+
+
+def with_plays(
+    tiers: Sequence[dict[str, Any]], playbook: Playbook | None, kinds: Collection[str], *, file: str
+) -> list[dict[str, Any]]:
+    """The tiers (`name`, `from`), each with its `play` as plain data; as they are without a playbook.
+
+    Raises:
+        ParamsError: as `check`.
+    """
+    if playbook is None:
+        return [dict(tier) for tier in tiers]
+    check(playbook, [tier["name"] for tier in tiers], kinds, file=file)
+    return [dict(tier) | {"play": playbook.tiers[tier["name"]].model_dump(mode="json")} for tier in tiers]
 
 
 def parse(content: object, *, file: str) -> Playbook:

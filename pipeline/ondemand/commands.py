@@ -16,8 +16,13 @@ from pipeline.paths import Workspace, find_root
 
 
 def tiers(
-    call_cost: Annotated[float, typer.Option(help="What working one lead costs.")],
-    deal_value: Annotated[float, typer.Option(help="What one conversion is worth, in the same currency.")],
+    call_cost: Annotated[
+        float | None, typer.Option(help="What working one lead costs; else as the playbook says.")
+    ] = None,
+    deal_value: Annotated[
+        float | None,
+        typer.Option(help="What one conversion is worth, in the same currency; else as the playbook says."),
+    ] = None,
     per_week: Annotated[
         float | None, typer.Option(help="Leads sales can work a week: tiers follow from it and from what pays.")
     ] = None,
@@ -33,32 +38,25 @@ def tiers(
     """Say what each tier brings a week: leads, conversions, cost and profit, with intervals, on the test window.
 
     With --per-week, the tiers follow from what sales can work and from what a call and a deal are worth; with --scores,
-    they are fixed; without either, they are those of the scorer (calibrate.tiers in params.yaml).
+    they are fixed; without either, they are those of the scorer (calibrate.tiers in params.yaml). What is not given is
+    taken from `worth` in data/playbooks/<contract>.yaml.
 
     Example: leads tiers --per-week 120 --call-cost 12 --deal-value 900
     """
     from pipeline.adapters import files
     from pipeline.ondemand import tiers as worth
-    from pipeline.scoring.capacity import Terms
 
     if per_week is not None and scores is not None:
         raise ParamsError("give --per-week, from which tiers follow, or --scores, which fixes them; not both.")
     for name, given in (("--per-week", per_week), ("--new-leads", new_leads)):
         if given is not None and not 0 < given < math.inf:
             raise ParamsError(f"{name} {given:g}: it must be more than 0, and finite.")
-    terms = Terms(call_cost, deal_value) if per_week is None else Terms(call_cost, deal_value, per_week)
+    asked = worth.Asked(call_cost, deal_value, per_week, None if scores is None else _starts(scores), new_leads)
     workspace, params = project()
     process.settle(params.run.seed)
     folder = out or workspace.root / "data" / "tiers"
     files.writable(folder / "tiers.csv")
-    found = worth.find(
-        workspace,
-        params,
-        terms,
-        scores=None if scores is None else _starts(scores),
-        new_leads=new_leads,
-        period=period,
-    )
+    found = worth.find(workspace, params, asked, period=period)
     worth.save(found, folder, params.evaluate.interval_level)
     typer.echo(worth.in_words(found))
     typer.echo(f"{folder}: tiers.csv, profit.csv, history.csv and profit.png")

@@ -24,8 +24,9 @@ from pipeline.leads.contract import CONVERTED, LEAD_KEY, Resolved
 from pipeline.leads.snapshots import featurize
 from pipeline.params import Params
 from pipeline.scorer import checks
+from pipeline.scorer.calibration import tenths
 from pipeline.scorer.features import feature_list
-from pipeline.scoring import calibrators, recipe, search
+from pipeline.scoring import calibrators, capacity, recipe, search
 
 #: Of the seconds that are given, the part that goes to the search; the rest fits the members on all rows.
 SEARCH_PART = 0.75
@@ -102,6 +103,12 @@ def fit(
     choice = learned.contest.choice
     newest = learned.judged[learned.judged["split"] == "calibrate"]
     probability = choice.probability(newest["margin"].to_numpy())
+    cut = params.calibrate.tiers
+    if cut.by == "worth":
+        said.append("no playbook says here what a call and a deal are worth: tiers are those of `shares`")
+    bands = (
+        capacity.by_scores(cut.scores) if cut.by == "scores" else capacity.by_shares(tenths(probability), cut.shares)
+    )
     if not learned.signal.found:
         said.append(learned.signal.warning(params.train.min_signal))
     with _new_folder(out) as folder:
@@ -112,7 +119,7 @@ def fit(
             level=choice.level,
             calibration=choice.calibration,
             interval=learned.interval,
-            tiers=calibrators.tiers(probability, params.calibrate),
+            tiers=bands,
             grades=calibrators.grades(
                 learned.margin,
                 features[(snapshots["split"] == "calibrate").to_numpy()],

@@ -15,6 +15,7 @@ from pipeline.leads import contract
 from pipeline.leads.contract import Resolved
 from pipeline.params import Params
 from pipeline.paths import Workspace
+from pipeline.scorer import worth
 from pipeline.scoring import deal_values, segments, tier_history
 
 #: Bins of a number; earlier leads of the smallest segment looked at; share of the segments named that may be chance.
@@ -77,7 +78,9 @@ def find(workspace: Workspace, params: Params, value: str | None) -> Found:
         samples=params.evaluate.bootstrap_samples,
         seed=params.run.seed,
     )
-    values = deal_values.fit(before[before["converted"] == 1], columns)
+    values = deal_values.fit(
+        before[before["converted"] == 1], columns, standard_errors=params.calibrate.deal_values.standard_errors
+    )
     sentences = [
         f"Chosen among {len(before):,} earlier leads, of which {before['converted'].mean():.1%} converted, and stated "
         f"on {len(after):,} later ones ({after['converted'].mean():.1%})",
@@ -144,7 +147,7 @@ def _captured(scores: pd.DataFrame, after: pd.DataFrame, values: dict[str, Any])
     first = tier_history.first_looks(scores[scores["refused"] == ""])
     rows = first[["lead_id", "probability", "label"]].merge(after, on="lead_id", validate="one_to_one")
     brought = np.where(rows["label"] == 1, rows["value"].fillna(values["overall"]), 0.0)
-    weighted = deal_values.value_score(rows["probability"], deal_values.expected_value(values, rows))
+    weighted = rows["probability"] * worth.expected_value(values, rows)
     return pd.DataFrame(
         {
             "share": SHARES,

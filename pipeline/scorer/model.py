@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from . import checks, cleaning, facts, features, moves, reasons, texts, tiers
+from . import checks, cleaning, facts, features, moves, reasons, texts, tiers, worth
 from .calibration import Calibration, Interval, tenths
 from .features import History
 from .margin import Margin
@@ -32,6 +32,9 @@ OUTPUT = [
     "fit_points",
     "engagement_points",
     "grade",
+    "expected_value",
+    "value_score",
+    "held_back",
     "reasons",
     "flags",
     "refused",
@@ -63,8 +66,9 @@ class Scorer:
     """Everything that turns a lead's rows into a score; made by stage `calibrate`, loaded by `Scorer.load`.
 
     `spec`: what is read, checked and built (see `pipeline/leads/specification.py`). `level`: current level in log-
-    odds, its own term of the margin. `tiers`: bands of the displayed score. `grades`: see `tiers.grade`. `version`:
-    contract and content hash.
+    odds, its own term of the margin. `tiers`: bands of the displayed score, each with the `play` of sales where there
+    is one, see `tiers.held_back`. `grades`: see `tiers.grade`. `deal_values`: see `worth.expected_value`; None where no
+    deal has a value. `version`: contract and content hash.
     """
 
     spec: dict[str, Any]
@@ -74,6 +78,7 @@ class Scorer:
     interval: Interval
     tiers: list[dict[str, Any]]
     grades: dict[str, list[float]]
+    deal_values: dict[str, Any] | None
     version: str
 
     @classmethod
@@ -94,6 +99,7 @@ class Scorer:
             interval=Interval(**calibration["interval"]),
             tiers=calibration["tiers"],
             grades=calibration["grades"],
+            deal_values=calibration["deal_values"],
             version=version,
         )
 
@@ -128,6 +134,8 @@ class Scorer:
         Returns:
             DataFrame with the columns of `OUTPUT`, in the order of `rows`. `score` is in [0, 100] with one decimal,
             probabilities in [0, 1]; both are NaN, and `refused` says why, where a row cannot be scored.
+            `expected_value` of a deal and `value_score`, chance times that, are in the unit of the deals, NaN where no
+            deal has a value. `held_back` says why the tier's play leaves a lead alone.
 
         Raises:
             ScorerError: a column is absent.
@@ -235,6 +243,9 @@ class Scorer:
                 "fit_points": np.nan,
                 "engagement_points": np.nan,
                 "grade": "",
+                "expected_value": np.nan,
+                "value_score": np.nan,
+                "held_back": "",
                 "reasons": "[]",
                 "flags": "",
                 "refused": prepared.refused,
@@ -242,16 +253,23 @@ class Scorer:
             },
         ).reset_index(drop=True)
         where = np.flatnonzero(fit)
+        tier = tiers.name(score, self.tiers)
+        expected = np.full(len(where), np.nan)
+        if self.deal_values is not None:
+            expected = worth.expected_value(self.deal_values, built)
         filled = {
             "score": score / 10,
             "probability": probability,
             "interval_low": low,
             "interval_high": high,
-            "tier": tiers.name(score, self.tiers),
+            "tier": tier,
             "base": np.full(len(where), base / 10),
             "fit_points": row_points[:, groups == "fit"].sum(axis=1) / 10,
             "engagement_points": row_points[:, groups == "engagement"].sum(axis=1) / 10,
             "grade": tiers.grade(sums, self.grades),
+            "expected_value": expected,
+            "value_score": probability * expected,
+            "held_back": tiers.held_back(tier, self.tiers, kept, features.microseconds(rows.loc[fit, "as_of"])),
             "reasons": reasons.told(
                 [*self.criteria, reasons.LEVEL],
                 groups.tolist(),
@@ -264,7 +282,7 @@ class Scorer:
             column = result[name].to_numpy(dtype=object if result[name].dtype.kind not in "f" else "float64").copy()
             column[where] = value
             result[name] = column
-        for name in ("lead_id", "tier", "grade", "reasons", "flags", "refused", "model_version"):
+        for name in ("lead_id", "tier", "grade", "held_back", "reasons", "flags", "refused", "model_version"):
             result[name] = result[name].astype("str")
         return result[OUTPUT]
 

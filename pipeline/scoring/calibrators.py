@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import optimize, stats
 
 from pipeline.params import Calibrate, CalibratorKind
-from pipeline.scorer.calibration import Calibration, Interval, sigmoid, tenths
+from pipeline.scorer.calibration import Calibration, Interval, sigmoid
 from pipeline.scorer.margin import Margin
 from pipeline.scoring.fit import best_intercept, row_losses
 from pipeline.scoring.folds import known_before
@@ -332,17 +332,6 @@ def _excess(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
     # Where every distance is at most the square root of this, there is no surplus.
     most = float(np.max(apart**2))
     return 0.0 if surplus(0.0) <= 0 else float(optimize.brentq(surplus, 0.0, most, xtol=1e-12))
-
-
-def tiers(probability: np.ndarray, params: Calibrate) -> list[dict[str, Any]]:
-    """Bands of the displayed score, best first: each begins at the score that its top share of these snapshots
-    reaches."""
-    scores = np.sort(tenths(probability))[::-1]
-    bands: list[dict[str, Any]] = []
-    for name, share in params.tiers.items():
-        start = 0 if share == 1.0 else int(scores[max(int(np.ceil(share * len(scores))) - 1, 0)])
-        bands.append({"name": name, "from": start})
-    return bands
 
 
 def grades(margin: Margin, features: pd.DataFrame, groups: Sequence[str], params: Calibrate) -> dict[str, list[float]]:

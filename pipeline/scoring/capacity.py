@@ -21,6 +21,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import NotEnoughData, ParamsError
+from pipeline.leads.playbooks import Worth
+from pipeline.params import Tiers
 from pipeline.scoring import metrics
 
 #: Displayed scores in tenths run from 0 to `TOP`; from `NOBODY` on, no lead is called.
@@ -52,6 +54,11 @@ class Terms:
     call_cost: float
     deal_value: float
     per_week: float = np.inf
+
+    @classmethod
+    def of(cls, worth: Worth) -> Terms:
+        """As a playbook states them."""
+        return cls(worth.call_cost, worth.deal_value, np.inf if worth.per_week is None else worth.per_week)
 
     def __post_init__(self) -> None:
         faults = []
@@ -91,6 +98,39 @@ class Flow:
 # Leads a week
 
 
+def in_a_week(
+    looks: pd.DataFrame, window: Mapping[Any, Any], *, max_age_days: int, new_per_week: float | None
+) -> tuple[pd.DataFrame, float, list[str]]:
+    """Leads at their best look, how many come in a week, and what was counted, in sentences.
+
+    Args:
+        looks: one row per (lead, as-of): `lead_id`, `created_at`, `as_of`, `score`, `label`.
+        window: of these leads: what it was cut along (`axis`), its `start` and `end`, half-open.
+        max_age_days: the oldest age looked at.
+        new_per_week: leads that come in a week; None for those of the window.
+
+    Raises:
+        NotEnoughData: the window follows leads for less than a week. ParamsError: nobody says how many leads come.
+    """
+    sentences = []
+    if window["axis"] == "created_at":
+        start, end = pd.Timestamp(window["start"]), pd.Timestamp(window["end"])
+        looks, weeks = followed(looks, start=start, end=end, max_age_days=max_age_days)
+        count = looks["lead_id"].nunique()
+        sentences.append(
+            f"Measured on {count:,} leads of the {window['split']} window, which came in over {weeks:.1f} weeks and "
+            f"were followed to the age of {max_age_days} days"
+        )
+        new_per_week = count / weeks if new_per_week is None else new_per_week
+    if new_per_week is None:
+        raise ParamsError(
+            "the source has no creation times, which would say how many leads come in a week; state it: "
+            "`worth.new_per_week` in the playbook, or --new-leads."
+        )
+    sentences.append(f"{new_per_week:,.1f} new leads a week that are still open when they are first looked at")
+    return at_their_best(looks), new_per_week, sentences
+
+
 def followed(
     looks: pd.DataFrame, *, start: pd.Timestamp, end: pd.Timestamp, max_age_days: int
 ) -> tuple[pd.DataFrame, float]:
@@ -112,7 +152,7 @@ def followed(
     weeks = (until - start) / (7 * DAY)
     if weeks < 1:
         raise NotEnoughData(
-            f"the test window follows leads to the age of {max_age_days} days over {max(0.0, 7 * weeks):.0f} days; a "
+            f"the window follows leads to the age of {max_age_days} days over {max(0.0, 7 * weeks):.0f} days; a "
             "typical week needs at least 7. Give a longer history, or look at younger leads (featurize.ages_days)."
         )
     return looks[looks["created_at"] < until].reset_index(drop=True), float(weeks)
@@ -161,6 +201,44 @@ def _flow(leads: pd.DataFrame, weight: Array, new_per_week: float) -> Flow:
 
 
 # Cut-offs
+
+
+def cut(
+    tiers: Tiers, looks: pd.DataFrame, window: Mapping[Any, Any], *, max_age_days: int, worth: Worth | None
+) -> list[dict[str, Any]]:
+    """Tiers as params.yaml asks for them, best first: `name` and `from` in tenths.
+
+    Args:
+        looks, window, max_age_days: as `in_a_week` takes them. `worth`: what the playbook states.
+
+    Raises:
+        ParamsError: tiers by worth, and no playbook that states it; else as `in_a_week`.
+    """
+    if tiers.by == "scores":
+        return by_scores(tiers.scores)
+    if tiers.by == "shares":
+        return by_shares((looks["score"] * 10).round().astype("int64").to_numpy(), tiers.shares)
+    if worth is None:
+        raise ParamsError(
+            "calibrate.tiers.by is `worth`, and no playbook states it: write `worth` (per_week, call_cost, deal_value) "
+            "into data/playbooks/<contract>.yaml, or take `shares` or `scores`."
+        )
+    leads, new_per_week, _ = in_a_week(looks, window, max_age_days=max_age_days, new_per_week=worth.new_per_week)
+    return by_worth(flow(leads, new_per_week), Terms.of(worth))
+
+
+def by_shares(tenths: Array, shares: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Tiers by top share of these scores: each begins at the score that its share reaches, the last at 0.
+
+    Args:
+        tenths: displayed scores in tenths, int64 of shape (n_rows,).
+        shares: rising, in (0, 1], the last 1.
+    """
+    falling = np.sort(tenths)[::-1]
+    return [
+        {"name": name, "from": 0 if share == 1.0 else int(falling[max(int(np.ceil(share * len(falling))) - 1, 0)])}
+        for name, share in shares.items()
+    ]
 
 
 def break_even(terms: Terms) -> int:

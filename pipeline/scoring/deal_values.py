@@ -11,15 +11,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.scoring.segments import levels
-
-#: Criteria are used where they lower the squared error on deals left out by more than so many standard errors.
-SURE = 3.0
+from pipeline.params import DealValues
+from pipeline.scorer.worth import levels
+from pipeline.scoring import segments, tier_history
 
 Array = np.ndarray
 
 
-def fit(deals: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def learn(
+    snapshots: pd.DataFrame, value: pd.Series, columns: Sequence[Mapping[str, Any]], params: DealValues
+) -> dict[str, Any] | None:
+    """The expected deal value from the leads that converted; who they are is what was known at their first look.
+
+    Args:
+        snapshots: `lead_id`, `as_of`, `label` and the columns. `value`: of the deals, by lead; NaN where unknown.
+        columns: as `segments.columns_of` gives them.
+
+    Returns:
+        As `fit`.
+    """
+    first = tier_history.first_looks(snapshots)
+    columns = segments.with_bounds(first, columns, params.bins)
+    won = snapshots.loc[snapshots["label"] == 1, "lead_id"]
+    deals = first[first["lead_id"].isin(won)]
+    known = value.reindex(deals["lead_id"]).to_numpy(dtype="float64")
+    return fit(deals.assign(value=known), columns, standard_errors=params.standard_errors)
+
+
+def fit(deals: pd.DataFrame, columns: Sequence[Mapping[str, Any]], *, standard_errors: float) -> dict[str, Any] | None:
     """Learn the expected deal value from past deals.
 
     No criterion, one, or a pair of them parts the deals: the one whose shrunken means tell best of deals that are left
@@ -30,6 +49,8 @@ def fit(deals: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> dict[str, 
     Args:
         deals: one row per converted lead: `value`, NaN where unknown, and the columns.
         columns: as `segments.with_bounds` gives them.
+        standard_errors: more criteria are used where they lower the squared error on deals left out by more than so
+            many.
 
     Returns:
         Plain data: `columns` (as given, those used), `overall` (mean of all deals), `deals`, and `cells`, each with
@@ -48,33 +69,9 @@ def fit(deals: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> dict[str, 
             break
         which = min(contest, key=lambda one: float(contest[one].mean()))
         gain = error - contest[which]
-        if gain.mean() > SURE * gain.std() / np.sqrt(len(gain)):
+        if gain.mean() > standard_errors * gain.std() / np.sqrt(len(gain)):
             used, error = which, contest[which]
     return _table(value, text.iloc[:, list(used)], [columns[k] for k in used])
-
-
-def expected_value(table: Mapping[str, Any], rows: pd.DataFrame) -> pd.Series:
-    """Expected value of a deal with each lead, as `fit` learned it; the overall mean where its segment had no deal.
-
-    Args:
-        rows: the columns that the table names.
-
-    Returns:
-        float64, named `expected_value`, with the index of `rows`; in the unit of the deals.
-    """
-    found = np.full(len(rows), float(table["overall"]))
-    text = levels(rows, table["columns"])
-    for cell in table["cells"]:
-        mine = np.ones(len(rows), dtype=bool)
-        for name, value in zip(text, cell["levels"], strict=True):
-            mine &= (text[name] == value).to_numpy()
-        found[mine] = cell["value"]
-    return pd.Series(found, index=rows.index, name="expected_value")
-
-
-def value_score(probability: pd.Series, expected: pd.Series) -> pd.Series:
-    """Value that a lead is expected to bring: chance of converting times expected value of the deal."""
-    return (probability * expected).rename("value_score")
 
 
 def captured(value: Array, rank_by: Array, share: float) -> float:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control, hypergeom
 
+from pipeline.scorer.worth import levels
 from pipeline.scoring import metrics
 
 #: Columns of `profile`. Those before `later_leads` are of the earlier leads, the others of the later ones.
@@ -41,7 +42,6 @@ COLUMNS = [
     "value_lift",
 ]
 
-MISSING = "(missing)"
 #: Bounds of bins keep so many digits, so that a person can say them.
 DIGITS = 2
 
@@ -83,35 +83,6 @@ def _bounds(values: pd.Series, bins: int) -> list[float]:
     cuts = [float(f"{cut:.{DIGITS}g}") for cut in np.quantile(known, np.arange(1, bins) / bins)]
     # Below the first bound, and from the last on, there are leads.
     return sorted({cut for cut in cuts if known.min() < cut <= known.max()})
-
-
-def levels(leads: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The value of every column as text, in row order: a category as it is, "yes" or "no", a bin, or `MISSING`.
-
-    Example: bounds 20 and 64 make "under 20", "20 to under 64" and "64 and over".
-    """
-    return pd.DataFrame({column["name"]: _level(leads[column["name"]], column) for column in columns})
-
-
-def _level(values: pd.Series, column: Mapping[str, Any]) -> pd.Series:
-    missing = values.isna()
-    if column["type"] == "category":
-        text = values.astype("str")
-    elif column["type"] == "boolean":
-        text = pd.Series(np.where(values == 1, "yes", "no"), index=values.index, dtype="str")
-    else:
-        place = np.searchsorted(column["bounds"], values.to_numpy(dtype="float64"), side="right")
-        names = np.array([*_bins(column["bounds"]), MISSING], dtype=object)
-        text = pd.Series(names[np.where(missing, len(names) - 1, place)], index=values.index, dtype="str")
-    return text.mask(missing, MISSING)
-
-
-def _bins(bounds: Sequence[float]) -> list[str]:
-    said = [f"{bound:,.10g}" for bound in bounds]
-    if not said:
-        return ["any"]
-    between = [f"{low} to under {high}" for low, high in pairwise(said)]
-    return [f"under {said[0]}", *between, f"{said[-1]} and over"]
 
 
 # Segments

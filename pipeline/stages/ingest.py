@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pipeline.adapters import cards, sources
+from pipeline.adapters import playbooks as playbook_files
 from pipeline.adapters.spool import Spool
 from pipeline.adapters.stage import Stage, main
 from pipeline.leads import cards as points_cards
-from pipeline.leads import demo, tables
+from pipeline.leads import demo, playbooks, tables
 from pipeline.leads.contract import describe, without_changing
 from pipeline.leads.people import Sieve
 
@@ -16,6 +17,9 @@ def run(stage: Stage) -> None:
     # Load
     resolved = sources.read_contract(stage.workspace, params.run.contract)
     card = cards.of_contract(stage.workspace, params.run.contract)
+    playbook = playbook_files.of_contract(stage.workspace, params.run.contract)
+    if playbook is not None:
+        playbooks.check(playbook, [], resolved.kinds, file=str(playbook_files.path_of(stage.workspace, resolved.name)))
     contract, max_bytes = resolved.contract, params.ingest.max_file_mib * 2**20
     fetched = sources.fetch_all(stage.workspace, resolved, max_bytes=max_bytes, log=log.info)
     if contract.source.kind == "demo":
@@ -40,6 +44,7 @@ def run(stage: Stage) -> None:
     stage.save_table("ingest/refused.parquet", spool.refused)
     stage.save_json("ingest/contract.json", describe(resolved))
     stage.save_json("ingest/card.json", None if card is None else points_cards.describe(card))
+    stage.save_json("ingest/playbook.json", None if playbook is None else playbooks.describe(playbook))
     hashes = {table: fetched[table].sha256 if table in fetched else None for table in tables.TABLES}
     provenance = {
         "contract": contract.name,

@@ -45,7 +45,9 @@ def folder(project_root, tmp_path_factory):
     settings = params_module.load(project_root / "params.yaml").featurize
     spec, tables = specification.specify(small_history.resolved(), settings), small_history.tables()
     blank = Margin(Encoder.fit(pd.DataFrame()), [], [], 0.0, np.zeros(0))
-    builder = Scorer(spec, blank, 0.0, Calibration("none", 0.0, 1.0, 1.0), Interval(0.9, [], [], []), [], {}, "none")
+    builder = Scorer(
+        spec, blank, 0.0, Calibration("none", 0.0, 1.0, 1.0), Interval(0.9, [], [], []), [], {}, None, "none"
+    )
     features = builder.features(tables["leads"].assign(as_of=NOW), tables["activities"], tables["changes"])
     model_folder.write(
         folder,

@@ -106,6 +106,42 @@ def test_a_play_in_a_line():
     assert playbooks.in_words(found["B"]) == "marketing: write"
 
 
+def test_tiers_carry_their_plays_as_plain_data():
+    found, tiers = playbooks.parse(BOOK, file="small.yaml"), [{"name": "A", "from": 300}, {"name": "B", "from": 0}]
+    top, rest = playbooks.with_plays(tiers, found, ["unsubscribed", "call"], file="small.yaml")
+    assert (top["name"], top["from"], rest["from"]) == ("A", 300, 0)
+    assert top["play"]["suppression"] == [PLAY["suppression"][0] | {"within_days": None}, PLAY["suppression"][1]]
+    assert rest["play"] == {
+        "owner": "marketing",
+        "first_action": "write",
+        "deadline_hours": None,
+        "cadence": [],
+        "suppression": [],
+    }
+    assert playbooks.with_plays(tiers, None, [], file="small.yaml") == tiers
+    with pytest.raises(ParamsError, match="no play for tier C"):
+        playbooks.with_plays([{"name": "C", "from": 0}], found, ["unsubscribed", "call"], file="small.yaml")
+
+
+def test_what_it_is_worth_comes_back_as_it_was_stated():
+    worth = {"per_week": 120, "call_cost": 0, "deal_value": 900.5}
+    found = playbooks.parse(BOOK | {"worth": worth}, file="small.yaml")
+    assert found.worth is not None
+    assert found.worth.model_dump() == worth | {"new_per_week": None}
+    assert playbooks.restore(playbooks.describe(found)) == found
+    assert playbooks.restore(None) is None
+    with pytest.raises(ParamsError) as fault:
+        playbooks.parse(
+            BOOK | {"worth": {"per_week": 0, "call_cost": -1, "deal_value": float("inf"), "new": 3}}, file="small.yaml"
+        )
+    assert [line.split(": ")[1] for line in str(fault.value).splitlines()] == [
+        "worth.per_week",
+        "worth.call_cost",
+        "worth.deal_value",
+        "worth.new",
+    ]
+
+
 def test_the_demo_ships_a_play_for_every_tier(project_root):
     def read(folder: str) -> object:
         return yaml.safe_load((project_root / "data" / folder / "demo.yaml").read_text(encoding="utf-8"))
@@ -114,10 +150,12 @@ def test_the_demo_ships_a_play_for_every_tier(project_root):
     described = contract.parse(read("contracts"), file="demo.yaml")
     assert described.activities is not None
     tiers = yaml.safe_load((project_root / "params.yaml").read_text(encoding="utf-8"))["calibrate"]["tiers"]
-    playbooks.check(found, list(tiers), described.activities.kinds, file="demo.yaml")
+    playbooks.check(
+        found, [*tiers["shares"], *tiers["scores"], "A", "B", "C"], described.activities.kinds, file="demo.yaml"
+    )
 
 
 def test_every_key_is_explained(project_root):
     text = (project_root / "docs" / "tiers.md").read_text(encoding="utf-8")
-    parts = [playbooks.Playbook, playbooks.Play, playbooks.Step, playbooks.Suppression]
+    parts = [playbooks.Playbook, playbooks.Worth, playbooks.Play, playbooks.Step, playbooks.Suppression]
     assert not [key for part in parts for key in part.model_fields if f"`{key}`" not in text]

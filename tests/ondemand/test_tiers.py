@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,12 +18,12 @@ from pipeline.adapters import files
 from pipeline.errors import ArtefactError, LeadScoringError, NotEnoughData, ParamsError
 from pipeline.leads import contract, specification
 from pipeline.ondemand import segments, tiers
+from pipeline.ondemand.tiers import Asked
 from pipeline.paths import Workspace
 from pipeline.scoring import capacity
-from pipeline.scoring.capacity import Terms
 
 START, END = pd.Timestamp("2024-01-01"), pd.Timestamp("2024-07-01")
-TERMS = Terms(10, 200, 20.0)
+ASKED = Asked(10, 200, 20.0)
 RUNNER = CliRunner()
 
 
@@ -113,14 +114,14 @@ def copied(made, tmp_path):
     return Workspace(root), made[1]
 
 
-def find(run, terms: Terms = TERMS, **changes):
-    return tiers.find(*run, terms, **{"scores": None, "new_leads": None, "period": "quarter"} | changes)
+def find(run, asked: Asked = ASKED, **changes):
+    return tiers.find(*run, replace(asked, **changes), period="quarter")
 
 
 @pytest.mark.parametrize(("per_week", "named"), [(3.0, ["A", "B", "C"]), (20.0, ["A", "C"])])
 def test_tiers_by_worth_are_those_of_the_looks_themselves(made, per_week, named):
     """About 7 leads a week pay: sales has time for 3, or for all."""
-    found = find(made, Terms(10, 200, per_week))
+    found = find(made, Asked(10, 200, per_week))
     # By another route: every cut-off tried on the looks of leads that were followed to day 45.
     looks = pd.read_parquet(made[0].path("evaluate/scores.parquet")).dropna(subset="score")
     leads = pd.read_parquet(made[0].path("validate/leads.parquet")).set_index("lead_id")["created_at"]
@@ -129,47 +130,62 @@ def test_tiers_by_worth_are_those_of_the_looks_themselves(made, per_week, named)
     weeks = (until - START) / pd.Timedelta(days=7)
     allowed = [cut / 10 for cut in range(1001) if (highest >= cut / 10).sum() / weeks <= per_week]
     best = max(allowed, key=lambda cut: (highest[highest >= cut] * 2 - 10).sum())
-    table = found.table
+    table = found.payoff.table
     assert table["tier"].tolist() == named
     assert table["leads"].iloc[0] == pytest.approx((highest >= best).sum() / weeks)
     assert table["leads"].sum() == pytest.approx(len(highest) / weeks)
     assert table["from_score"].tolist()[-2:] == [5.0, 0.0]
     assert table["from_low"].iloc[0] <= table["from_score"].iloc[0] <= table["from_high"].iloc[0]
-    assert any(f"Measured on {len(highest):,} leads" in sentence for sentence in found.sentences)
-    assert any(f"Sales can work {per_week:.0f} a week" in sentence for sentence in found.sentences)
+    assert any(f"Measured on {len(highest):,} leads" in sentence for sentence in found.payoff.sentences)
+    assert any(f"Sales can work {per_week:.0f} a week" in sentence for sentence in found.payoff.sentences)
 
 
 def test_without_a_limit_the_tiers_are_the_scorer_s_own_or_those_given(made):
-    own = find(made, Terms(10, 200))
-    assert own.table[["tier", "from_score"]].to_numpy().tolist() == [["A", 35.0], ["B", 0.0]]
-    given = find(made, Terms(10, 200), scores={"A": 20.5, "C": 0.0})
-    assert given.table[["tier", "from_score"]].to_numpy().tolist() == [["A", 20.5], ["C", 0.0]]
-    pd.testing.assert_frame_equal(own.curve, given.curve)
+    own = find(made, Asked(10, 200))
+    assert own.payoff.table[["tier", "from_score"]].to_numpy().tolist() == [["A", 35.0], ["B", 0.0]]
+    given = find(made, Asked(10, 200), scores={"A": 20.5, "C": 0.0})
+    assert given.payoff.table[["tier", "from_score"]].to_numpy().tolist() == [["A", 20.5], ["C", 0.0]]
+    pd.testing.assert_frame_equal(own.payoff.curve, given.payoff.curve)
+
+
+def test_what_is_not_asked_for_the_playbook_says(made, copied):
+    """The demo's: 120 leads a week, 12 a call, 900 a deal."""
+    found, given = find(made, Asked(None, None)), find(made, Asked(12, 900))
+    pd.testing.assert_frame_equal(found.payoff.table, given.payoff.table)
+    assert found.payoff.terms.per_week == 120 and not found.by_worth
+    assert find(made, Asked(None, 100, 3.0)).payoff.lines()["break_even"] == 12.0
+    path = copied[0].root / "data" / "playbooks" / "demo.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump(content | {"worth": content["worth"] | {"new_per_week": 7.0}}), encoding="utf-8")
+    assert find(copied).payoff.table["leads"].sum() == pytest.approx(7.0)
+    path.write_text(yaml.safe_dump(content | {"worth": None}), encoding="utf-8")
+    with pytest.raises(ParamsError, match="give --call-cost and --deal-value, or write `worth`"):
+        find(copied, Asked(None, None))
 
 
 def test_other_numbers_of_leads_scale_every_figure(made):
-    one, twice = find(made, Terms(10, 200)), find(made, Terms(10, 200), new_leads=2 * 5.0)
-    factor = twice.table["leads"].sum() / one.table["leads"].sum()
-    assert twice.table["leads"].sum() == pytest.approx(10.0)
-    np.testing.assert_allclose(twice.table["profit"], factor * one.table["profit"])
+    one, twice = find(made, Asked(10, 200)), find(made, Asked(10, 200), new_leads=2 * 5.0)
+    factor = twice.payoff.table["leads"].sum() / one.payoff.table["leads"].sum()
+    assert twice.payoff.table["leads"].sum() == pytest.approx(10.0)
+    np.testing.assert_allclose(twice.payoff.table["profit"], factor * one.payoff.table["profit"])
 
 
 def test_the_history_counts_every_lead_once(made):
-    found = find(made, Terms(10, 200))
+    found = find(made, Asked(10, 200))
     scores = pd.read_parquet(made[0].path("evaluate/scores.parquet")).dropna(subset="score")
-    assert found.history["leads"].sum() == scores["lead_id"].nunique()
-    assert found.history["tier"].tolist() == ["A", "B"] * found.history["period"].nunique()
+    assert found.payoff.history["leads"].sum() == scores["lead_id"].nunique()
+    assert found.payoff.history["tier"].tolist() == ["A", "B"] * found.payoff.history["period"].nunique()
 
 
 def test_without_creation_times_somebody_must_say_how_many_leads_come(copied):
     windows = copied[0].path("featurize/splits.csv")
     files.write_csv(windows, files.read_csv(windows).assign(axis="random order", start=[0, 600], end=[600, 800]))
     sign(copied[0], "featurize")
-    with pytest.raises(ParamsError, match="give --new-leads"):
+    with pytest.raises(ParamsError, match="or --new-leads"):
         find(copied)
     found = find(copied, new_leads=50.0)
-    assert found.table["leads"].sum() == pytest.approx(50.0)
-    assert found.history.empty
+    assert found.payoff.table["leads"].sum() == pytest.approx(50.0)
+    assert found.payoff.history.empty
 
 
 def test_too_short_a_window_has_no_typical_week(copied):
@@ -290,5 +306,5 @@ def test_a_step_that_is_neither_month_nor_quarter(leads):
 
 
 def test_meaning_is_said_of_every_tier_by_worth(made):
-    said = tiers.in_words(find(made, Terms(10, 200, 3.0)))
+    said = tiers.in_words(find(made, Asked(10, 200, 3.0)))
     assert capacity.MEANING["A"] in said and capacity.MEANING["B"] in said

@@ -107,7 +107,7 @@ def folder(tmp_path_factory):
     leads, visits, changes = history()
     generator = np.random.default_rng(4)
     blank = Margin(Encoder.fit(pd.DataFrame()), [], [], 0.0, np.zeros(0))
-    builder = Scorer(SPEC, blank, 0.0, Calibration("none", 0, 1, 1), Interval(0.9, [], [], []), [], {}, "none")
+    builder = Scorer(SPEC, blank, 0.0, Calibration("none", 0, 1, 1), Interval(0.9, [], [], []), [], {}, None, "none")
     features = builder.features(leads, visits, changes)
     log_odds = -1 + 0.4 * features["n_visit_30d"] + (features["industry"] == "retail")
     label = (generator.random(len(features)) < 1 / (1 + np.exp(-log_odds))).to_numpy(dtype="float64")
@@ -131,8 +131,20 @@ def folder(tmp_path_factory):
         level=0.0,
         calibration=Calibration("beta", -0.1, 0.8, 1.1),
         interval=Interval(0.9, [-2.0, 1.0], [-0.4, -0.2], [0.3, 0.5]),
-        tiers=[{"name": "A", "from": 500}, {"name": "B", "from": 0}],
+        tiers=[
+            {"name": "A", "from": 500},
+            {
+                "name": "B",
+                "from": 0,
+                "play": {"suppression": [{"activity": "visit", "within_days": 7, "reason": "was here this week"}]},
+            },
+        ],
         grades={"fit": [0.3, -0.1], "engagement": [0.2]},
+        deal_values={
+            "columns": [{"name": "employees", "criterion": "Company size", "type": "number", "bounds": [100.0]}],
+            "overall": 70.0,
+            "cells": [{"levels": ["under 100"], "value": 10.0}, {"levels": ["100 and over"], "value": 90.0}],
+        },
     )
     return path
 
@@ -163,6 +175,27 @@ def test_output_has_the_promised_columns_and_ranges(scorer):
     assert (scores["score"] - 100 * scores["probability"]).abs().max() <= 0.05 + 1e-9
     assert set(scores["tier"]) == {"A", "B"}
     assert ((scores["tier"] == "A") == (scores["score"] >= 50)).all()
+
+
+def test_deals_and_holds_are_those_of_the_as_of_date(scorer):
+    """Recomputed row by row: the size rolled to the as-of date, visits of the last seven days of tier B."""
+    leads, visits, changes = history()
+    scores = scorer.score(leads, visits, changes)
+    size = scorer.features(leads, visits, changes)["employees"]
+    np.testing.assert_array_equal(scores["expected_value"], np.where(size < 100, 10.0, 90.0))
+    np.testing.assert_array_equal(scores["value_score"], scores["probability"] * scores["expected_value"])
+    held = []
+    for lead, tier in zip(leads.itertuples(), scores["tier"], strict=True):
+        own = visits[(visits["lead_id"] == lead.lead_id) & (visits["recorded_at"] <= lead.as_of)]
+        lately = (own["happened_at"] <= lead.as_of) & (own["happened_at"] > lead.as_of - pd.Timedelta(days=7))
+        held.append("was here this week" if tier == "B" and lately.any() else "")
+    assert 0 < sum(map(bool, held)) < len(held)
+    assert scores["held_back"].tolist() == held
+
+
+def test_without_deal_values_there_is_no_value_score(scorer):
+    scores = dataclasses.replace(scorer, deal_values=None).score(*history(5))
+    assert scores[["expected_value", "value_score"]].isna().all(axis=None)
 
 
 def test_base_and_reasons_add_up_to_the_displayed_score(scorer):
@@ -334,6 +367,7 @@ def test_the_same_content_is_the_same_bytes(folder, scorer, tmp_path):
         interval=scorer.interval,
         tiers=scorer.tiers,
         grades=scorer.grades,
+        deal_values=scorer.deal_values,
     )
     assert version == scorer.version
     ours = {

@@ -9,9 +9,8 @@ import pytest
 
 from pipeline import params as params_module
 from pipeline.params import ScorecardSettings
-from pipeline.scorer.calibration import Calibration, sigmoid, tenths
+from pipeline.scorer.calibration import Calibration, sigmoid
 from pipeline.scorer.margin import Margin
-from pipeline.scorer.tiers import name
 from pipeline.scoring import calibrators
 from pipeline.scoring.calibrators import Choice, Contest
 from pipeline.scoring.fit import Rows, fit_scorecard
@@ -415,18 +414,6 @@ def test_one_margin_for_all_has_an_interval_too():
     low, chance, high = around(rows, contest)
     assert len(set(chance)) == 1 and abs(chance[0] - rows["label"].mean()) < 0.05
     assert ((low < chance) & (chance < high)).all()
-
-
-# Tiers
-
-
-def test_tiers_take_their_share_and_every_score_has_one():
-    probability = np.linspace(0.0005, 0.9995, 1000)
-    bands = calibrators.tiers(probability, PARAMS)
-    share = pd.Series(name(tenths(probability), bands)).value_counts(normalize=True)
-    assert share["A"] == pytest.approx(0.1, abs=0.002)
-    assert share["A"] + share["B"] == pytest.approx(0.3, abs=0.002)
-    assert name(np.array([0, 1000]), bands).tolist() == ["D", "A"]
 
 
 # Grades

@@ -11,6 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import NotEnoughData, ParamsError
+from pipeline.leads.playbooks import Worth
+from pipeline.params import Tiers
+from pipeline.scorer import tiers
 from pipeline.scoring import capacity
 from pipeline.scoring.capacity import NOBODY, Terms
 
@@ -255,3 +258,53 @@ def test_terms_that_make_no_sense_are_all_named():
     )
     with pytest.raises(ParamsError, match="nan"):
         Terms(math.nan, 1)
+
+
+# Tiers as params.yaml asks for them
+
+ASKED = Tiers(by="shares", shares={"A": 0.1, "B": 0.3, "D": 1.0}, scores={"hot": 30.0, "cold": 0.0})
+WINDOW = {"split": "calibrate", "axis": "created_at", "start": MONDAY, "end": MONDAY + pd.Timedelta(days=28)}
+
+
+def thousand() -> pd.DataFrame:
+    """A thousand leads of four weeks, looked at after three days, one score each."""
+    created = MONDAY + pd.to_timedelta(np.arange(1000) * 28 / 1000, unit="D")
+    frame = pd.DataFrame({"lead_id": [f"L{k:04d}" for k in range(1000)], "created_at": created})
+    return frame.assign(as_of=created.floor("D") + pd.Timedelta(days=3), score=np.arange(1000) / 10, label=0)
+
+
+def cut(by: str, worth: Worth | None = None, window: dict | None = None):
+    asked = ASKED.model_copy(update={"by": by})
+    return capacity.cut(asked, thousand(), window or WINDOW, max_age_days=3, worth=worth)
+
+
+def test_tiers_by_share_take_their_share_and_every_score_has_one():
+    bands = cut("shares")
+    share = pd.Series(tiers.name(np.arange(1000), bands)).value_counts(normalize=True)
+    assert share.to_dict() == pytest.approx({"A": 0.1, "B": 0.2, "D": 0.7})
+    assert tiers.name(np.array([0, 1000]), bands).tolist() == ["D", "A"]
+
+
+def test_tiers_by_fixed_scores_are_those_scores():
+    assert cut("scores") == [{"name": "hot", "from": 300}, {"name": "cold", "from": 0}]
+
+
+def test_tiers_by_worth_are_what_sales_can_work_and_what_pays():
+    """250 leads a week, scored 0.0 to 99.9: fifty of them a week from 80.0 on; 5 a call and 100 a deal pay from 5.0."""
+    worth = Worth(per_week=50, call_cost=5, deal_value=100)
+    assert cut("worth", worth) == [{"name": "A", "from": 800}, {"name": "B", "from": 50}, {"name": "C", "from": 0}]
+    all_day = worth.model_copy(update={"per_week": None})
+    assert cut("worth", all_day) == [{"name": "A", "from": 50}, {"name": "C", "from": 0}]
+    # Half as many leads come: sales has time for twice the share of them.
+    fewer = worth.model_copy(update={"new_per_week": 125.0})
+    assert cut("worth", fewer)[0] == {"name": "A", "from": 600}
+
+
+def test_tiers_by_worth_need_a_playbook_that_states_it_and_somebody_who_says_how_many_come():
+    with pytest.raises(ParamsError, match=r"write `worth` .* into data/playbooks/<contract>\.yaml"):
+        cut("worth")
+    undated = {"split": "calibrate", "axis": "random order", "start": 0, "end": 1000}
+    with pytest.raises(ParamsError, match=r"worth\.new_per_week"):
+        cut("worth", Worth(per_week=50, call_cost=5, deal_value=100), undated)
+    stated = Worth(per_week=50, call_cost=5, deal_value=100, new_per_week=250)
+    assert cut("worth", stated, undated)[0] == {"name": "A", "from": 800}

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import hypergeom
 
+from pipeline.scorer.worth import levels
 from pipeline.scoring import metrics, segments
 
 SIZE = {"name": "employees", "criterion": "Company size", "type": "number"}
@@ -77,15 +78,15 @@ def test_values_as_text():
         }
     )
     columns = [SIZE | {"bounds": [20.0, 64.0]}, SOURCE | {"bounds": []}, PHONE | {"bounds": []}]
-    assert segments.levels(frame, columns).to_dict("list") == {
+    assert levels(frame, columns).to_dict("list") == {
         "employees": ["under 20", "20 to under 64", "20 to under 64", "64 and over", "(missing)"],
         "source": ["NA", "list", "(missing)", "list", "event"],
         "has_phone": ["yes", "no", "(missing)", "yes", "no"],
     }
-    [one] = segments.levels(frame, [SIZE | {"bounds": []}]).to_numpy().T.tolist()
+    [one] = levels(frame, [SIZE | {"bounds": []}]).to_numpy().T.tolist()
     assert one == ["any", "any", "any", "any", "(missing)"]
     millions = pd.DataFrame({"employees": [999_999.0, 1e6, 5e8]})
-    said = segments.levels(millions, [SIZE | {"bounds": [1e6, 5e8]}])["employees"].tolist()
+    said = levels(millions, [SIZE | {"bounds": [1e6, 5e8]}])["employees"].tolist()
     assert said == ["under 1,000,000", "1,000,000 to under 500,000,000", "500,000,000 and over"]
 
 
@@ -113,7 +114,7 @@ def test_a_known_profile_is_found_and_stated_on_later_leads():
     assert not table["segment"].str.contains("Company size").any()
 
     # By another route: the figures of every segment, from the rows that its own words describe.
-    text = segments.levels(after, segments.with_bounds(before, [SIZE, SOURCE, PHONE], 3))
+    text = levels(after, segments.with_bounds(before, [SIZE, SOURCE, PHONE], 3))
     named = {"Company size": "employees", "Lead source": "source", "Phone known": "has_phone"}
     for row in table.to_dict("records"):
         rows = after

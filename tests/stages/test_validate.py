@@ -60,6 +60,7 @@ def ingest(
         stage.save_table("ingest/refused.parquet", refused)
         stage.save_json("ingest/contract.json", describe(resolved()))
         stage.save_json("ingest/card.json", None)
+        stage.save_json("ingest/playbook.json", None)
         stage.save_json(
             "ingest/provenance.json",
             {"contract": "small", "source": source, "newest_recorded_at": NEWEST.isoformat()},
