@@ -24,7 +24,7 @@ class Payoff:
 
     `table`, `curve`: as `capacity.table` and `capacity.curve` give them. `history`: as `tier_history.by_period`, empty
     without a time axis. `bands`: `name` and `from` (tenths) of each tier. `sentences`: what a reader should know beside
-    the table.
+    the table. `moved`: which tiers moved over time, in sentences.
     """
 
     terms: Terms
@@ -33,6 +33,7 @@ class Payoff:
     history: pd.DataFrame
     bands: list[dict[str, Any]]
     sentences: list[str]
+    moved: list[str]
 
     def lines(self) -> dict[str, Any]:
         """What is drawn beside the curve: `tiers` (name and lowest score), `break_even` (a score) and `per_week`, None
@@ -84,7 +85,8 @@ def of(
         curve=capacity.curve(flow, draws, terms, params.interval_level),
         history=history,
         bands=chosen,
-        sentences=[*sentences, *_economy(flow, terms), *_moved(history)],
+        sentences=[*sentences, *_economy(flow, terms)],
+        moved=_moved(history),
     )
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.adapters import figures
+from pipeline.adapters import figures, tier_figures
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -74,9 +74,11 @@ def report(
     """The report of one candidate.
 
     Args:
-        facts: as `pipeline.scoring.report_facts.gather` returns them.
-        tables: by name: `reliability`, `lift`, `tiers`, `rivals`, `fairness`, `splits`, `criteria`, `features`,
-            `dependence`, `leak_price`, as their stages wrote them.
+        facts: as `pipeline.scoring.report_facts.gather` returns them, with `next_month`, `plays` and `worth` of
+            `pipeline.scoring.report_sales`.
+        tables: by name: `reliability`, `months`, `lift`, `tiers`, `rivals`, `fairness`, `splits`, `criteria`,
+            `features`, `dependence`, `leak_price`, and `profit` with facts of what tiers are worth, as their stages
+            wrote them.
         probability: of every scored test snapshot, for the histogram.
         further: tables of other parts.
 
@@ -118,6 +120,11 @@ def report(
             "AUC and lift without and with each column that knows the outcome; the sentences below say the same.",
         ),
     }
+    if facts["worth"] is not None:
+        drawn["profit"] = (
+            tier_figures.profit(tables["profit"], level=level["metrics"], **facts["worth"]["lines"]),
+            "Profit and leads a week by cut-off, with break-even, capacity and tiers; the table below holds the tiers.",
+        )
     return _page(
         "report.html.j2",
         facts=facts,
