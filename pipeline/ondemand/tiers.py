@@ -125,7 +125,11 @@ def in_words(found: Found) -> str:
         shown = {"tier": row["tier"], "from score": _ranged(row, "from_score", 1, ends=("from_low", "from_high"))}
         shown |= {f"{name} a week": _ranged(row, name, 1) for name in ("leads", "expected", "conversions")}
         rows.append(shown | {f"{name} a week": _ranged(row, name, 0) for name in ("cost", "profit")})
-    lines = [pd.DataFrame(rows).to_string(index=False), "", *(f"- {sentence}." for sentence in (*found.payoff.sentences, *found.payoff.moved))]
+    lines = [
+        pd.DataFrame(rows).to_string(index=False),
+        "",
+        *(f"- {sentence}." for sentence in (*found.payoff.sentences, *found.payoff.moved)),
+    ]
     if found.by_worth:
         lines += [f"- Tier {band['name']}: {capacity.MEANING[band['name']]}." for band in found.payoff.bands]
     return "\n".join([*lines, *(f"- Tier {tier}, {play}." for tier, play in found.plays.items())])

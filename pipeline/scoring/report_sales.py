@@ -1,4 +1,4 @@
-"""What the report says to those who lead sales: what to do with a tier, what it brings a week, and how long to trust it.
+"""What the report says to those who lead sales: what to do with a tier, what it brings, and how long to trust it.
 
 As in `report_facts`, every sentence is made here from tables, and none in a template.
 """
@@ -63,9 +63,7 @@ def worth(payoff: Payoff) -> dict[str, Any]:
     """
     rows = payoff.table[["tier", "from_score", *(f"{name}{end}" for name in FIGURES for end in ("", "_low", "_high"))]]
     told, steps = payoff.moved, payoff.history["period"].nunique()
-    moved = [
-        f"Over {steps} months, no tier's share of the leads and no tier's conversion moved by more than chance explains."
-    ]
+    moved = [f"Over {steps} months, neither the share of leads in any tier nor its conversion moved beyond chance."]
     if told:
         moved = [f"{sentence}." for sentence in told]
     terms = f"A call costs {payoff.terms.call_cost:g}, a conversion is worth {payoff.terms.deal_value:g}"
@@ -105,9 +103,9 @@ def next_month(months: pd.DataFrame, learned_until: pd.Timestamp, level: float) 
     chance = (1 - level) * len(months)
     off = months[~months["holds"]]
     said = [
-        f"These snapshots lie up to {ahead} months after the newest lead that taught the score: they are what a month to "
-        f"come looked like from there. In {held} of {len(months)} months, promise and outcome agree within a "
-        f"{level:.0%} interval; of a perfect score, {len(months) - chance:.1f} would."
+        f"These snapshots lie up to {ahead} months after the newest lead that taught the score: they are what months "
+        f"to come looked like from there. In {held} of {len(months)}, promise and outcome agree within a {level:.0%} "
+        f"interval; of a perfect score, {len(months) - chance:.1f} would."
     ]
     if len(off):
         apart = off.assign(gap=(off["observed"] - off["predicted"]) * 100)

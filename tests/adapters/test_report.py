@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from pipeline.adapters.report import pages
+from pipeline.scoring.capacity import FIGURES as WEEKLY
 from pipeline.scoring.examples import taken_apart
 from tests.fake_results import reliability_table
 
@@ -116,6 +117,30 @@ def facts(name: str = "Calls") -> dict[str, Any]:
         "headlines": ["About 30 convert.", "Finds 33% of all."],
         "warnings": ["THE LEVEL HAS MOVED."],
         "honesty": ["Ten of ten groups."],
+        "next_month": ["In 1 of 2 months, promise and outcome agree."],
+        "plays": {
+            "rows": [
+                {
+                    "tier": "A",
+                    "from_score": 30.5,
+                    "owner": "inside sales",
+                    "first_action": name,
+                    "by_when": "",
+                    "then": name,
+                    "not_if": name,
+                }
+            ],
+            "example": f"What to do with a lead of score 55: {name}.",
+        },
+        "worth": {
+            "sentences": ["A call breaks even at a score of 1.4."],
+            "rows": [
+                {"tier": "A", "from_score": 30.5}
+                | {f"{figure}{end}": 7.25 for figure in WEEKLY for end in ("", "_low", "_high")}
+            ],
+            "lines": {"tiers": [("A", 30.5), ("B", 0.0)], "break_even": 1.4, "per_week": 120.0},
+            "moved": ["No tier moved."],
+        },
         "drivers": [driver, unjudged],
         "steadiness": {"quarters": ["Q1", "Q2", "Q3"], "rows": [{"criterion": name, "cells": cells}]},
         "top": examples,
@@ -144,6 +169,10 @@ def tables(name: str = "Calls") -> dict[str, pd.DataFrame]:
     return {
         "reliability": reliability_table(),
         "lift": share,
+        "months": reliability_table().assign(month=["2024-05", "2024-06"]),
+        "profit": pd.DataFrame({"cut_off": np.arange(1001)[::-1] / 10, "expected_profit": 5.0}).assign(
+            **{f"{figure}{end}": 6.0 for figure in ("profit", "leads") for end in ("", "_low", "_high")}
+        ),
         "tiers": pd.DataFrame(
             {
                 "tier": ["A", name],
@@ -308,14 +337,23 @@ def test_whatever_a_source_holds_is_text(name: str) -> None:
 # The report
 
 
+def test_without_dates_playbook_or_worth_there_is_nothing_of_them() -> None:
+    bare = facts() | {"next_month": [], "plays": {"rows": [], "example": ""}, "worth": None}
+    page = Page(pages.report(bare, tables(), np.linspace(0.01, 0.6, 100)))
+    tags = [tag for tag, _ in page.elements]
+    assert (tags.count("svg"), tags.count("table")) == (8, 10)
+    assert "next month" not in page.words and "What it is worth" not in page.words
+
+
 def test_every_figure_is_drawn_and_stands_beside_its_table() -> None:
     page = page_of("report")
     drawn = [attributes for tag, attributes in page.elements if tag == "svg"]
-    assert len(drawn) == 8
+    assert len(drawn) == 9
     names = {identity.split("-")[0] for identity in page.having("id") if identity.endswith("-figure_1")}
-    assert names == {"reliability", "criteria", "dependence", "tiers", "lift", "rivals", "splits", "leak_price"}
+    expected = {"reliability", "criteria", "dependence", "tiers", "profit", "lift", "rivals", "splits", "leak_price"}
+    assert names == expected
     tags = [tag for tag, _ in page.elements]
-    assert tags.count("table") == 10
+    assert tags.count("table") == 13
     assert "nan" not in page.words.split() and "None" not in page.words.split()
 
 
@@ -325,6 +363,9 @@ def test_the_figures_of_the_tables_are_on_the_page() -> None:
         "About 30 convert. Finds 33% of all.",
         "THE LEVEL HAS MOVED.",
         "60.0 50.0 to 70.0 no: more often",  # the bin that missed
+        "2024-06 50 40.0 60.0 50.0 to 70.0 no: more often",  # the month that missed
+        "What to do with a lead of score 55: Calls.",
+        "A 30.5 7.2 (7.2 to 7.2)",
         "+16.2 (+13.2 to +19.2) does harm",
         "not judged",
         "1.2 turned unclear",  # a factor of -99 says only that it turned
@@ -352,7 +393,7 @@ def test_a_run_with_nothing_to_warn_of_without_dates_and_groups_and_with_a_table
     assert "all the time?" not in page.words
     assert "parted at random" in page.words
     # Two tables less, steadiness and groups, and one more.
-    assert [tag for tag, _ in page.elements].count("table") == 9
+    assert [tag for tag, _ in page.elements].count("table") == 12
     assert (
         "What a tier pays From the value of a deal. tier leads a week profit pays note A 1,200 12.35 yes" in page.words
     )
