@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal
 
+import pandas as pd
 import typer
 
 from pipeline import params as params_module
@@ -88,6 +89,20 @@ def segments(
     typer.echo(profile.in_words(found))
     also = ", deal_values.json and value_captured.csv" if found.values is not None else ""
     typer.echo(f"\n{folder}: segments.csv{also}")
+
+
+def moment(text: str | None, option: str) -> pd.Timestamp | None:
+    """A moment given on the command line under the name `option`, as naive UTC.
+
+    Raises:
+        ParamsError: it is no date.
+    """
+    if text is None:
+        return None
+    given = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
+    if pd.isna(given):
+        raise ParamsError(f"{option} {text!r} is not a date; write 2026-01-31 or 2026-01-31T12:00.")
+    return given.tz_localize(None)
 
 
 def project() -> tuple[Workspace, Params]:

@@ -12,14 +12,11 @@ import pandas as pd
 from pipeline.adapters import files, tier_figures
 from pipeline.errors import ArtefactError, ParamsError
 from pipeline.leads import playbooks
-from pipeline.params import Params, load_yaml
+from pipeline.params import Evaluate, Params, load_yaml
 from pipeline.paths import Workspace
 from pipeline.scorer import tiers as scorer_tiers
 from pipeline.scoring import capacity, tier_history
 from pipeline.scoring.capacity import Terms
-
-#: Of the months said to have moved, at most this share is expected to be chance.
-FALSE_DISCOVERIES = 0.1
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ def find(
         table = capacity.with_start_intervals(table, draws, terms, options.interval_level)
 
     names = [band["name"] for band in bands]
-    history = _history(looks, bands, period, options.interval_level) if _dated(results) else _no_history()
+    history = _history(looks, bands, period, options) if _dated(results) else _no_history()
     return Found(
         terms=terms,
         table=table,
@@ -165,7 +162,7 @@ def _in_a_week(
 
 
 def _history(
-    looks: pd.DataFrame, bands: list[dict[str, Any]], period: tier_history.Period, level: float
+    looks: pd.DataFrame, bands: list[dict[str, Any]], period: tier_history.Period, options: Evaluate
 ) -> pd.DataFrame:
     first = tier_history.first_looks(looks)
     tenths = (first["score"] * 10).round().astype("int64").to_numpy()
@@ -173,8 +170,8 @@ def _history(
         first.assign(tier=scorer_tiers.name(tenths, bands)),
         [band["name"] for band in bands],
         period=period,
-        level=level,
-        false_discoveries=FALSE_DISCOVERIES,
+        level=options.interval_level,
+        false_discoveries=options.tiers.false_discoveries,
     )
 
 

@@ -13,13 +13,10 @@ import pandas as pd
 
 from pipeline.scoring.segments import levels
 
-#: Criteria are used where they lower the squared error on deals left out by more than so many standard errors.
-SURE = 3.0
-
 Array = np.ndarray
 
 
-def fit(deals: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def fit(deals: pd.DataFrame, columns: Sequence[Mapping[str, Any]], *, sure: float) -> dict[str, Any] | None:
     """Learn the expected deal value from past deals.
 
     No criterion, one, or a pair of them parts the deals: the one whose shrunken means tell best of deals that are left
@@ -30,6 +27,8 @@ def fit(deals: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> dict[str, 
     Args:
         deals: one row per converted lead: `value`, NaN where unknown, and the columns.
         columns: as `segments.with_bounds` gives them.
+        sure: criteria are used where they lower the squared error on deals left out by more than so many standard
+            errors.
 
     Returns:
         Plain data: `columns` (as given, those used), `overall` (mean of all deals), `deals`, and `cells`, each with
@@ -48,7 +47,7 @@ def fit(deals: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> dict[str, 
             break
         which = min(contest, key=lambda one: float(contest[one].mean()))
         gain = error - contest[which]
-        if gain.mean() > SURE * gain.std() / np.sqrt(len(gain)):
+        if gain.mean() > sure * gain.std() / np.sqrt(len(gain)):
             used, error = which, contest[which]
     return _table(value, text.iloc[:, list(used)], [columns[k] for k in used])
 
