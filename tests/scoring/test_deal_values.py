@@ -33,7 +33,7 @@ def test_the_mean_of_a_segment_is_drawn_to_the_common_one():
     # Within: (8 + 2) / (6 - 2) = 2.5. Means are 10, 50 and 70 / 3 of all, 40 / 3 and 80 / 3 apart from it:
     # 4 x 1600 / 9 + 2 x 6400 / 9 = 6400 / 3; less 2.5; over 6 - 20 / 6 = 8 / 3: between = 799.0625.
     k = 2.5 / 799.0625
-    table = deal_values.fit(frame.assign(value=value), [SOURCE])
+    table = deal_values.fit(frame.assign(value=value), [SOURCE], sure=3.0)
     assert table is not None
     assert (table["deals"], table["overall"]) == (6, pytest.approx(70 / 3))
     assert [(cell["levels"], cell["deals"]) for cell in table["cells"]] == [(["a"], 4), (["b"], 2)]
@@ -48,7 +48,7 @@ def test_known_values_are_found_by_the_criteria_that_matter():
     size = np.log10(frame["employees"])
     truth = 100 * size * np.where((frame["source"] == "event") & (frame["employees"] > 100), 2, 1)
     frame["value"] = truth * np.random.default_rng(2).lognormal(-0.125, 0.5, len(frame))
-    table = deal_values.fit(frame, [LAND, SIZE, SOURCE])
+    table = deal_values.fit(frame, [LAND, SIZE, SOURCE], sure=3.0)
     assert table is not None
     assert [column["name"] for column in table["columns"]] == ["employees", "source"]
     np.testing.assert_allclose(deal_values.expected_value(table, frame), truth, rtol=0.08)
@@ -73,7 +73,7 @@ def test_where_no_criterion_tells_anything_the_mean_is_all():
     used = []
     for seed in range(20):
         frame = deals(300, seed).assign(value=np.random.default_rng([seed, 6]).lognormal(5, 1, 300))
-        table = deal_values.fit(frame, [LAND, SIZE, SOURCE])
+        table = deal_values.fit(frame, [LAND, SIZE, SOURCE], sure=3.0)
         assert table is not None
         used.append(len(table["columns"]))
         if not table["columns"]:
@@ -113,19 +113,19 @@ def test_the_ends_of_shrinkage(value, cell, k):
 def test_a_segment_without_deals_and_a_deal_without_value():
     frame = pd.DataFrame({"source": pd.Series(["a"] * 30 + ["b"] * 30, dtype="str")})
     frame["value"] = [10.0, 12.0] * 15 + [100.0, 102.0] * 15
-    table = deal_values.fit(pd.concat([frame, frame.head(9).assign(value=np.nan)]), [SOURCE])
+    table = deal_values.fit(pd.concat([frame, frame.head(9).assign(value=np.nan)]), [SOURCE], sure=3.0)
     assert table is not None and table["deals"] == 60
     new = pd.DataFrame({"source": pd.Series(["never seen", None, "a"], dtype="str")}).set_axis([7, 8, 9])
     found = deal_values.expected_value(table, new)
     assert found.index.tolist() == [7, 8, 9]
     assert found.tolist()[:2] == [56.0, 56.0]
     assert found[9] == pytest.approx(11, abs=0.2)
-    assert deal_values.fit(frame.assign(value=np.nan), [SOURCE]) is None
+    assert deal_values.fit(frame.assign(value=np.nan), [SOURCE], sure=3.0) is None
 
 
 def test_the_table_is_plain_data():
     frame = deals(500, 3).assign(value=lambda rows: rows["employees"] + 1)
-    table = deal_values.fit(frame, [LAND, SIZE, SOURCE])
+    table = deal_values.fit(frame, [LAND, SIZE, SOURCE], sure=3.0)
     again = json.loads(json.dumps(table, allow_nan=False))
     pd.testing.assert_series_equal(deal_values.expected_value(again, frame), deal_values.expected_value(table, frame))
 
