@@ -132,7 +132,9 @@ def test_what_no_criterion_looks_at_and_would_add_is_named(found):
     assert one["z"] > 5 and one["log_loss_gain"] > 0
     covered = small_cards.CARD["suppressors"]
     assert (
-        card_suggest.candidates(card(suppressors=covered), pd.DataFrame(), {"profile": [], "kinds": [], "aged": False})
+        card_suggest.candidates(
+            card(suppressors=covered), pd.DataFrame(), {"profile": [], "kinds": [], "aged": False}, 10
+        )
         == []
     )
 
