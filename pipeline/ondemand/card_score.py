@@ -134,8 +134,8 @@ def _counts(card: Card, ranked: pd.DataFrame, as_of: pd.Timestamp, provenance: d
     held = int((ranked["held_back"] != "").sum())
     return [
         f"{len(ranked):,} open leads as of {as_of:%Y-%m-%d %H:%M} by the points of card {card.name}: "
-        f"{int(ranked['qualified'].sum()):,} reach the {card.qualifies_at:g} points from which one qualifies, {held:,} "
-        "are held back and come last"
+        f"{int(ranked['qualified'].sum()):,} qualify, with {card.qualifies_at:g} points or more; {held:,} held back, "
+        "and last"
     ]
 
 
