@@ -71,7 +71,7 @@ def score(workspace: Workspace, params: Params, name: str, at: pd.Timestamp | No
     ranked = card_ranking.ranked(card, counted, bands, params.explain.reasons)
     won = looks.loc[(looks["label"] == 1).to_numpy() & (past["suppressed"] == "").to_numpy(), "lead_id"].nunique()
     sentences = [
-        *_counts(card, ranked, as_of, provenance),
+        _counts(card, ranked, as_of, resolved.contract, provenance),
         NO_CHANCE,
         _earlier(bands, won, limits.min_conversions, level, resolved.contract.outcome.horizon_days),
     ]
@@ -114,7 +114,7 @@ def _as_of(newest: pd.Timestamp, at: pd.Timestamp | None) -> pd.Timestamp:
 def _matured(leads: pd.DataFrame, contract: Contract, as_of: pd.Timestamp, params: Params) -> pd.DataFrame:
     """Looks at leads whose horizon had passed by then, with their label; those from before outcomes were recorded left
     out."""
-    if contract.outcome.kind == "dates":
+    if pd.notna(as_of):
         leads = leads[leads[CREATED_AT] <= as_of].reset_index(drop=True)
     if leads.empty:
         return pd.DataFrame({name: leads[CREATED_AT] if name == "as_of" else [] for name in [*KEY, "label"]})
@@ -123,20 +123,22 @@ def _matured(leads: pd.DataFrame, contract: Contract, as_of: pd.Timestamp, param
     return looks.loc[looks["open"] & looks["matured"], [*KEY, "label"]].reset_index(drop=True)
 
 
-def _counts(card: Card, ranked: pd.DataFrame, as_of: pd.Timestamp, provenance: dict[str, Any]) -> list[str]:
+def _counts(
+    card: Card, ranked: pd.DataFrame, as_of: pd.Timestamp, contract: Contract, provenance: dict[str, Any]
+) -> str:
     """How many leads there are, qualify, and are held back."""
-    if ranked.empty:
+    if contract.outcome.kind != "dates":
         aside = provenance["source"]["leads"]["set_aside"]
-        kept = (
-            f"; {aside:,} without an outcome were set aside at ingest, which this command does not see" if aside else ""
-        )
-        return [f"The history holds no open leads{kept}"]
+        kept = f"; {aside:,} without an outcome were set aside at ingest" if aside else ""
+        return f"The history holds no open leads, since contract {contract.name} knows no dates of outcomes{kept}"
+    if ranked.empty:
+        return f"The history holds no open leads as of {as_of:%Y-%m-%d %H:%M}"
     held = int((ranked["held_back"] != "").sum())
-    return [
+    return (
         f"{len(ranked):,} open leads as of {as_of:%Y-%m-%d %H:%M} by the points of card {card.name}: "
         f"{int(ranked['qualified'].sum()):,} qualify, with {card.qualifies_at:g} points or more; {held:,} held back, "
         "and last"
-    ]
+    )
 
 
 def _earlier(bands: pd.DataFrame, won: int, wanted: int, level: float, horizon_days: int) -> str:

@@ -10,11 +10,12 @@ import yaml
 from typer.testing import CliRunner
 
 from pipeline import cli
-from pipeline.adapters import files
+from pipeline.adapters import files, sources
 from pipeline.errors import ArtefactError, CardError, NotEnoughData, ParamsError
-from pipeline.leads import leakage
+from pipeline.leads import cohort, leakage
 from pipeline.leads.contract import restore
 from pipeline.leads.specification import specify
+from pipeline.ondemand import card_score
 from pipeline.params import load
 from pipeline.paths import Workspace
 from tests import fake_results, small_cards
@@ -196,7 +197,23 @@ def test_where_no_model_can_be_had_the_refusal_names_the_card_and_the_card_ranks
 def test_a_history_without_an_open_lead_is_an_empty_ranking(thin, typed):
     changed(thin, lambda leads: leads.assign(lost_at=leads["created_at"] + DAY))
     said, found = typed(thin)
-    assert found.empty and "The history holds no open leads" in said
+    assert found.empty and "The history holds no open leads as of 2025-01-01 00:00" in said
+    said, found = typed(thin, "--at", "1999-12-31")
+    assert found.empty and "0 that were not held back converted, 5 more are needed" in said
+
+
+def test_a_contract_without_dates_of_outcomes_has_looks_but_no_open_leads(validated):
+    described = sources.read_contract(validated, "bank_marketing").contract
+    leads = tables(validated)[0].assign(converted=lambda table: table["converted_at"].notna())
+    newest, params = leads["created_at"].max(), load(validated.params)
+    assert cohort.open_at(leads, described, newest).empty
+    looks = card_score._matured(leads, described, newest, params)
+    assert len(looks) == len(leads) and looks["label"].sum() == leads["converted"].sum()
+    # A source without any moment.
+    assert len(card_score._matured(leads, described, pd.NaT, params)) == len(leads)
+    aside = {"source": {"leads": {"set_aside": 12}}}
+    said = card_score._counts(None, leads.iloc[:0], newest, described, aside)
+    assert said.endswith("knows no dates of outcomes; 12 without an outcome were set aside at ingest")
 
 
 @pytest.mark.parametrize(
