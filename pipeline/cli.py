@@ -69,7 +69,7 @@ def score(
     if (file is None) != open_leads:
         raise ParamsError("give a file of leads, or --open for the history's own open leads (one of the two).")
     workspace, params = commands.project()
-    moment = _moment(as_of)
+    moment = commands.moment(as_of, "--as-of")
     # Before any work: an hour of scoring must not end at a folder that cannot be written.
     target = files.writable(out)
     if target in {given.resolve() for given in (file, activities, changes) if given is not None}:
@@ -445,16 +445,6 @@ def ui(port: Annotated[int, typer.Option(help="Port on loopback.", min=1, max=65
     # Without the workers for jobs, which nothing here asks for, the pages are there much sooner.
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     raise SystemExit(subprocess.run(command, env=environment, check=False).returncode)
-
-
-def _moment(text: str | None) -> pd.Timestamp | None:
-    """An as-of date given on the command line, as naive UTC."""
-    if text is None:
-        return None
-    moment = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
-    if pd.isna(moment):
-        raise ParamsError(f"--as-of {text!r} is not a date; write 2026-01-31 or 2026-01-31T12:00.")
-    return moment.tz_localize(None)
 
 
 def main() -> None:

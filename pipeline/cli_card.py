@@ -1,4 +1,4 @@
-"""`leads card`: the strategist's points card, checked, tried on samples, judged beside the model, and learned from."""
+"""`leads card`: the strategist's points card, checked, tried on samples, put to work, judged, and learned from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.params import Params
 from pipeline.paths import Workspace
 
 app = typer.Typer(
-    help="The strategist's points card in data/cards/: check, try, judge, and learn from it.",
+    help="The strategist's points card in data/cards/: check, try, rank by it, judge, and learn from it.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -77,6 +77,34 @@ def test(
             "card, or the samples."
         )
     typer.echo(f"card {card}: {samples_read} samples meet all {expected} expectations")
+
+
+@app.command()
+def score(
+    name: CardName = None,
+    at: Annotated[
+        str | None, typer.Option(help="Moment to count at, as 2026-01-31; the history's newest by default. UTC.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV for the ranking; data/card_score/NAME.csv by default.")] = None,
+) -> None:
+    """Rank the history's open leads by a card's points, without a model: for histories with few conversions.
+
+    Needs `dvc repro validate` and nothing later. Points are no chance; what earlier leads with about as many did stands
+    beside them, where enough have converted.
+
+    Example: leads card score demo --out call_first.csv
+    """
+    from pipeline.adapters import files
+    from pipeline.ondemand import card_score
+
+    workspace, params, card = _project(name)
+    moment = commands.moment(at, "--at")
+    target = out or workspace.root / "data" / "card_score" / f"{card}.csv"
+    files.writable(target)
+    found = card_score.score(workspace, params, card, moment)
+    card_score.save(found, target)
+    typer.echo(card_score.in_words(found))
+    typer.echo(f"\n{target}: {len(found.leads):,} leads, best first")
 
 
 @app.command()

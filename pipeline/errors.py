@@ -49,7 +49,13 @@ class ArtefactError(LeadScoringError):
 
 
 class NotEnoughData(LeadScoringError):
+    """`conversions`: how many the whole history holds, where that was counted."""
+
     exit_code = 7
+
+    def __init__(self, message: str, *, conversions: int | None = None) -> None:
+        super().__init__(message)
+        self.conversions = conversions
 
 
 class RegistryError(LeadScoringError):
@@ -66,3 +72,20 @@ class ProofFailed(LeadScoringError):
 
 class CardError(LeadScoringError):
     exit_code = 11
+
+
+def lacking(rows: int, conversions: int) -> str:
+    """What rows of one outcome lack, in words: `at least 1 more conversion`."""
+    won = ["1 more conversion"] if conversions == 0 else []
+    lost = ["1 lead that does not convert"] if conversions == rows else []
+    return f"at least {' and '.join(won + lost)}"
+
+
+def meanwhile(has_card: bool) -> str:
+    """What ranks the open leads until there are enough conversions, as a sentence; `has_card`: the contract has one."""
+    if has_card:
+        return "Until then, `leads card score` ranks the open leads by the contract's points card, without a model."
+    return (
+        "Until then, a points card can rank the open leads without a model (`leads card score`); the contract has none "
+        "yet, and docs/cards.md shows how to write one."
+    )

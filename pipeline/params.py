@@ -413,6 +413,7 @@ class Explain(Section):
     bins: Annotated[int, Field(ge=2, le=50)]
     interval_level: Annotated[float, Field(gt=0.5, lt=1)]
     min_conversions: Positive
+    one_way: Annotated[float, Field(ge=0, lt=1)]
 
 
 class LeakPrice(Section):
@@ -431,6 +432,51 @@ class LeakPrice(Section):
         return self
 
 
+class CardSuggestion(Section):
+    """Which conditions `leads card suggest` tries and proposes; see `pipeline.scoring.card_suggest`."""
+
+    min_rows: Positive
+    min_z: Number
+    steps: Annotated[int, Field(ge=2, le=100)]
+
+
+class CardRates(Section):
+    """How `leads card score` tells what earlier leads did; see `pipeline.scoring.card_ranking`."""
+
+    min_conversions: Positive
+    bands: Annotated[int, Field(ge=1, le=50)]
+    prior_conversions: Number
+
+
+class CardLimits(Section):
+    """When a points card's criteria overlap, what is suggested for it, and what earlier leads say of its points."""
+
+    overlap: Annotated[float, Field(gt=0, le=1)]
+    suggest: CardSuggestion
+    rates: CardRates
+
+
+class SegmentLimits(Section):
+    """What `leads segments` looks at and names; see `pipeline.scoring.segments` and `pipeline.scoring.deal_values`."""
+
+    bins: Annotated[int, Field(ge=2, le=50)]
+    min_leads: Positive
+    false_discoveries: Annotated[float, Field(gt=0, lt=1)]
+    shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if sorted(set(self.shares)) != self.shares:
+            raise ValueError("shares must rise and hold no value twice")
+        return self
+
+
+class TierLimits(Section):
+    """When a tier is said to have moved; see `pipeline.scoring.tier_history`."""
+
+    false_discoveries: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Evaluate(Section):
     bins: Annotated[int, Field(ge=2, le=50)]
     bootstrap_samples: Annotated[int, Field(ge=50)]
@@ -439,6 +485,9 @@ class Evaluate(Section):
     slice_min_rows: Positive
     max_shift: Number
     leak_price: LeakPrice
+    card: CardLimits
+    segments: SegmentLimits
+    tiers: TierLimits
 
 
 class Drift(Section):

@@ -62,7 +62,7 @@ def exit_code(act: Callable[[], None]) -> int:
     """Run `act`; turn an expected error into one message and its exit code, no traceback.
 
     Expected is what states an exit code: this package's errors, and those of a scorer, which imports nothing of ours
-    and may be run by code of its own.
+    and may be run by code of its own. Notes on an error (PEP 678) are printed below it.
     """
     try:
         act()
@@ -70,6 +70,6 @@ def exit_code(act: Callable[[], None]) -> int:
         code = getattr(type(error), "exit_code", None)
         if not isinstance(code, int):
             raise
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write("\n".join([f"error: {error}", *getattr(error, "__notes__", [])]) + "\n")
         return code
     return 0

@@ -119,11 +119,7 @@ def score_open(scorer: Any, workspace: Workspace, name: str, *, moves: bool = Fa
         )
     newest = results.json("ingest/provenance.json")["newest_recorded_at"]
     leads = results.table("validate/leads.parquet")
-    if resolved.contract.outcome.kind == "dates":
-        as_of = pd.Timestamp(newest)
-        leads = leads[cohort.still_open(leads, as_of)].reset_index(drop=True).assign(as_of=as_of)
-    else:
-        leads = leads.iloc[:0].assign(as_of=leads["created_at"].iloc[:0])
+    leads = cohort.open_at(leads, resolved.contract, pd.Timestamp(newest))
     activities, changes = (results.table(f"validate/{name}.parquet") for name in ("activities", "changes"))
     return _ranked([_score(scorer, leads, activities, changes, "the open leads", moves)], [])
 

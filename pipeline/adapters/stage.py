@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import os
 import shutil
 import sys
@@ -16,7 +17,7 @@ import pandas as pd
 from pipeline import params as params_module
 from pipeline import process
 from pipeline.adapters import files
-from pipeline.errors import ArtefactError
+from pipeline.errors import ArtefactError, NotEnoughData, meanwhile
 from pipeline.params import Params
 from pipeline.paths import Workspace, catalogue, find_root
 
@@ -107,6 +108,8 @@ class Stage:
 
         Raises:
             ArtefactError: another process writes this stage's folder, or the stage left out an artefact it owns.
+            NotEnoughData: as the stage raised it, with a note on how many conversions a model takes, and what ranks the
+                leads until then.
         """
         self.folder_path.mkdir(parents=True, exist_ok=True)
         process.settle(self.params.run.seed)
@@ -122,8 +125,23 @@ class Stage:
             try:
                 run(self)
                 self._replace()
+            except NotEnoughData as thin:
+                thin.add_note(self._outlook(thin.conversions))
+                raise
             finally:
                 shutil.rmtree(self._staging, ignore_errors=True)
+
+    def _outlook(self, conversions: int | None) -> str:
+        """How many conversions the gate will ask for, and what ranks the leads before they are there."""
+        cut, wanted = self.params.featurize, self.params.register_.min_test_conversions
+        share = 1 - cut.train_share - cut.calibrate_share
+        in_all = math.ceil(wanted / share)
+        more = "" if conversions is None else f", {max(0, in_all - conversions):,} more than the {conversions:,} of now"
+        card = self.workspace.root / "data" / "cards" / f"{self.params.run.contract}.yaml"
+        return (
+            f"The gate asks for {wanted:,} conversions in the test window, the newest {share:.0%} of the leads: that "
+            f"takes a history with about {in_all:,} conversions{more}. {meanwhile(card.is_file())}"
+        )
 
     def _replace(self) -> None:
         owned = {artefact.file for artefact in catalogue.values() if artefact.stage == self.name} - {"manifest.json"}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import NotEnoughData, ProofFailed
+from pipeline.errors import NotEnoughData, ProofFailed, lacking
 from pipeline.leads.contract import CONVERTED, CONVERTED_AT, CREATED_AT, LEAD_KEY, LOST_AT, ROW, Contract
 from pipeline.leads.specification import ages
 from pipeline.params import Featurize
@@ -50,6 +50,38 @@ def still_open(leads: pd.DataFrame, as_of: pd.Series | pd.Timestamp) -> pd.Serie
         if name in leads:
             closed |= leads[name] <= as_of
     return ~closed
+
+
+def open_at(leads: pd.DataFrame, contract: Contract, as_of: pd.Timestamp) -> pd.DataFrame:
+    """The leads created by `as_of` and open then, in their order, with `as_of`; none where outcomes are decided at
+    once."""
+    if contract.outcome.kind != "dates":
+        return leads.iloc[:0].assign(as_of=leads[CREATED_AT].iloc[:0])
+    here = (leads[CREATED_AT] <= as_of) & still_open(leads, as_of)
+    return leads[here].reset_index(drop=True).assign(as_of=as_of)
+
+
+def labelled(leads: pd.DataFrame, contract: Contract, newest: pd.Timestamp, params: Featurize) -> pd.DataFrame:
+    """Every look at a lead, and what came of it; a lead decided at once is looked at once, when it was created.
+
+    Returns:
+        The columns of `pairs`, `until` (when the horizon has passed), `label` (int8; 1: converted within the horizon;
+        of looks that have not matured it says nothing yet) and `matured` (the horizon has passed by `newest`).
+    """
+    by_lead = leads.set_index(LEAD_KEY)
+    if contract.outcome.kind == "dates":
+        found = pairs(leads, ages(contract, params), newest)
+    else:
+        found = leads[[LEAD_KEY, CREATED_AT]].assign(as_of=leads[CREATED_AT], open=True)
+        found = found.sort_values([LEAD_KEY, "as_of"], ignore_index=True)
+    where = by_lead.index.get_indexer(pd.Index(found[LEAD_KEY]))
+    if contract.outcome.kind != "dates":
+        label = by_lead[CONVERTED].to_numpy()[where].astype("int8")
+        return found.assign(until=found["as_of"], label=label, matured=True)
+    until = found["as_of"] + contract.outcome.horizon_days * DAY
+    converted = by_lead[CONVERTED_AT].to_numpy()[where]
+    label = ((converted > found["as_of"]) & (converted <= until)).astype("int8")
+    return found.assign(until=until, label=label, matured=until <= newest)
 
 
 def positions(leads: pd.DataFrame, kind: str, seed: int) -> pd.Series:
@@ -94,25 +126,8 @@ def draw(
     unrecorded = len(pairs(left_out, ages(contract, params), newest)) if dated else len(left_out)
     leads = leads if recorded is None else leads[recorded].reset_index(drop=True)
     position = positions(leads, contract.time.kind, seed)
-    if dated:
-        found = pairs(leads, ages(contract, params), newest)
-    else:
-        found = leads[[LEAD_KEY, CREATED_AT]].assign(as_of=leads[CREATED_AT], open=True)
-        found = found.sort_values([LEAD_KEY, "as_of"], ignore_index=True)
-    by_lead = leads.set_index(LEAD_KEY)
-    where = by_lead.index.get_indexer(pd.Index(found[LEAD_KEY]))
-    found["position"] = position.to_numpy()[where]
-
-    if dated:
-        horizon = contract.outcome.horizon_days * DAY
-        converted = by_lead[CONVERTED_AT].to_numpy()[where]
-        until = found["as_of"] + horizon
-        found["label"] = ((converted > found["as_of"]) & (converted <= until)).astype("int8")
-        found["matured"] = until <= newest
-    else:
-        until = found["as_of"]
-        found["label"] = by_lead[CONVERTED].to_numpy()[where].astype("int8")
-        found["matured"] = True
+    found = labelled(leads, contract, newest, params)
+    found["position"] = position.to_numpy()[pd.Index(leads[LEAD_KEY]).get_indexer(pd.Index(found[LEAD_KEY]))]
 
     n = len(leads)
     cuts = [0, round(n * params.train_share), round(n * (params.train_share + params.calibrate_share)), n]
@@ -124,7 +139,7 @@ def draw(
         axis = found[CREATED_AT]
         found["split"] = np.select([axis < edges[1], axis < edges[2]], SPLITS[:2], SPLITS[2])
         end = found["split"].map(dict(zip(SPLITS, edges[1:], strict=True)))
-        found["embargoed"] = found["matured"] & (until > end)
+        found["embargoed"] = found["matured"] & (found["until"] > end)
     else:
         edges = list(cuts)
         found["split"] = np.select([found["position"] < cuts[1], found["position"] < cuts[2]], SPLITS[:2], SPLITS[2])
@@ -136,8 +151,9 @@ def draw(
         if row["snapshots"] == 0 or row["conversions"] in (0, row["snapshots"]):
             raise NotEnoughData(
                 f"the {row['split']} window holds {row['snapshots']} matured snapshots with {row['conversions']} "
-                "conversions; it needs both outcomes. Give a longer history, a shorter horizon, or other shares in "
-                "params.yaml (featurize)."
+                f"conversions; it needs both outcomes: {lacking(row['snapshots'], row['conversions'])}. Give a longer "
+                "history, a shorter horizon, or other shares in params.yaml (featurize).",
+                conversions=int(windows["conversions"].sum()),
             )
     columns = [LEAD_KEY, "as_of", "label", "split", "position"]
     return Cohort(snapshots=kept[columns].reset_index(drop=True), windows=windows)

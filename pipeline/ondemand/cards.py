@@ -13,6 +13,7 @@ from pipeline.adapters import cards as store_of_cards
 from pipeline.errors import ArtefactError
 from pipeline.leads import card_samples, contract
 from pipeline.leads.cards import Card
+from pipeline.leads.contract import Resolved
 from pipeline.leads.snapshots import rows_at
 from pipeline.leads.specification import specify
 from pipeline.params import Params
@@ -45,12 +46,7 @@ class History:
         Raises:
             ArtefactError: `featurize` has not run, results were changed, or they are of another contract.
         """
-        resolved = contract.restore(results.json("ingest/contract.json"))
-        if resolved.name != params.run.contract:
-            raise ArtefactError(
-                f"data/ holds a run of contract {resolved.name}, params.yaml names {params.run.contract}; run "
-                "`dvc repro`."
-            )
+        resolved = contract_of_run(results, params)
         spec = results.json("featurize/features.json")
         kept_out = dict.fromkeys(set(resolved.features) - {column["source"] for column in spec["profile"]}, KEPT_OUT)
         leads, activities, changes = (
@@ -77,6 +73,21 @@ class History:
         card_lint.refuse_errors(card, card_lint.static(card, self.spec, self.excluded))
 
 
+def contract_of_run(results: files.Results, params: Params) -> Resolved:
+    """The contract that the results in `data/` are of.
+
+    Raises:
+        ArtefactError: `ingest` has not run, its results were changed, or they are of another contract than params.yaml
+            names.
+    """
+    resolved = contract.restore(results.json("ingest/contract.json"))
+    if resolved.name != params.run.contract:
+        raise ArtefactError(
+            f"data/ holds a run of contract {resolved.name}, params.yaml names {params.run.contract}; run `dvc repro`."
+        )
+    return resolved
+
+
 @dataclass(frozen=True)
 class Linted:
     """`findings`: accepted ones too. `rows`: snapshots that were looked at; None where `data/` holds no run."""
@@ -101,7 +112,8 @@ def lint(workspace: Workspace, params: Params, name: str) -> Linted:
     if any(one.severity == "error" for one in found):
         return Linted(found, None)
     rows = history.before_test
-    return Linted([*found, *card_lint.in_history(card, history.known(card, rows), found)], len(rows))
+    seen = card_lint.in_history(card, history.known(card, rows), found, overlap=params.evaluate.card.overlap)
+    return Linted([*found, *seen], len(rows))
 
 
 def test(workspace: Workspace, params: Params, name: str, samples: Path) -> tuple[pd.DataFrame, int, int]:
@@ -174,7 +186,12 @@ def suggest(workspace: Workspace, params: Params, name: str, out: Path) -> card_
     history.refuse(card)
     rows = history.before_test
     found = card_suggest.suggest(
-        card, rows, lambda wanted: history.known(wanted, rows), history.spec, params.evaluate.interval_level
+        card,
+        rows,
+        lambda wanted: history.known(wanted, rows),
+        history.spec,
+        params.evaluate.interval_level,
+        params.evaluate.card.suggest,
     )
     for table in ("points", "missing", "ahead"):
         files.write_csv(out / f"{table}.csv", getattr(found, table))

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal
 
+import pandas as pd
 import typer
 
 from pipeline import params as params_module
@@ -63,16 +64,15 @@ def tiers(
 
 
 def segments(
-    value: Annotated[
-        str | None, typer.Option(help="Outcome column with the value of a deal; without it only conversions count.")
-    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the tables; data/segments by default.")] = None,
 ) -> None:
     """Say who converts and who brings value, by what a lead is: the ideal customer profile.
 
     Segments are chosen on the leads before the test window and stated on those of the test window.
 
-    Example: leads segments --value deal_value_eur
+    Value counts where the contract names an `outcome.value`.
+
+    Example: leads segments
     """
     from pipeline.adapters import files
     from pipeline.ondemand import segments as profile
@@ -81,11 +81,25 @@ def segments(
     process.settle(params.run.seed)
     folder = out or workspace.root / "data" / "segments"
     files.writable(folder / "segments.csv")
-    found = profile.find(workspace, params, value)
+    found = profile.find(workspace, params)
     profile.save(found, folder)
     typer.echo(profile.in_words(found))
     also = ", deal_values.json and value_captured.csv" if found.values is not None else ""
     typer.echo(f"\n{folder}: segments.csv{also}")
+
+
+def moment(text: str | None, option: str) -> pd.Timestamp | None:
+    """A moment given on the command line under the name `option`, as naive UTC.
+
+    Raises:
+        ParamsError: it is no date.
+    """
+    if text is None:
+        return None
+    given = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
+    if pd.isna(given):
+        raise ParamsError(f"{option} {text!r} is not a date; write 2026-01-31 or 2026-01-31T12:00.")
+    return given.tz_localize(None)
 
 
 def project() -> tuple[Workspace, Params]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline.adapters import files
-from pipeline.errors import ArtefactError, ContractError, NotEnoughData, ParamsError
-from pipeline.leads import contract
-from pipeline.leads.contract import Resolved
+from pipeline.errors import ContractError, NotEnoughData
+from pipeline.ondemand.cards import contract_of_run
 from pipeline.params import Params
 from pipeline.paths import Workspace
-from pipeline.scorer import worth
 from pipeline.scoring import deal_values, segments, tier_history
 
-#: Bins of a number; earlier leads of the smallest segment looked at; share of the segments named that may be chance.
-BINS, MIN_LEADS, FALSE_DISCOVERIES = 5, 100, 0.1
-#: Shares of the leads called first for which the captured value is stated.
-SHARES = (0.05, 0.1, 0.2, 0.5)
 #: Segments at either end that the terminal shows.
 SHOWN = 8
 
@@ -30,8 +25,9 @@ SHOWN = 8
 class Found:
     """What `find` found.
 
-    `table`: as `segments.profile` gives it. `values`: as `deal_values.fit`, None without deal values. `captured`: by
-    `share` of the leads called first, the share of all value that they bring, ranked `by_score` and `by_value_score`.
+    `table`: as `segments.profile` gives it. `values`: as the scorer carries them, None without deal values.
+    `captured`: by `share` of the leads called first, the share of all value that they bring, ranked `by_score` and
+    `by_value_score`.
     """
 
     table: pd.DataFrame
@@ -40,47 +36,39 @@ class Found:
     sentences: list[str]
 
 
-def find(workspace: Workspace, params: Params, value: str | None) -> Found:
+def find(workspace: Workspace, params: Params) -> Found:
     """Segments chosen on the leads before the test window, and stated on those of the test window.
 
     A lead converts where one of its snapshots is labelled so; who it is, is what was known at its first look.
 
-    Args:
-        value: the outcome column with the value of a deal, by its name in the source; None for none.
-
     Raises:
         ArtefactError: `evaluate` has not run, its results were changed, or they are of another contract.
-        ParamsError: `value` names no number known with the outcome. ContractError: no criterion says who a lead is.
-        NotEnoughData: no earlier lead converted.
+        ContractError: no criterion says who a lead is. NotEnoughData: no earlier lead converted.
     """
     results = files.Results(workspace)
-    resolved = contract.restore(results.json("ingest/contract.json"))
-    if resolved.name != params.run.contract:
-        raise ArtefactError(
-            f"data/ holds a run of contract {resolved.name}, params.yaml names {params.run.contract}; run `dvc repro`."
-        )
-    column = _value_column(resolved, value)
+    resolved = contract_of_run(results, params)
     columns = segments.columns_of(results.json("featurize/features.json"))
     if not columns:
         raise ContractError(f"contract {resolved.name}: no criterion of group `fit` says who a lead is.")
-    leads = _leads(results, columns, column)
+    leads = _leads(results, columns, resolved.value)
     before, after = (leads[(leads["split"] == "test") == test].reset_index(drop=True) for test in (False, True))
     if not before["converted"].any():
-        raise NotEnoughData("no lead before the test window converted: there is no profile to tell.")
-    columns = segments.with_bounds(before, columns, BINS)
+        raise NotEnoughData(
+            "no lead before the test window converted: there is no profile to tell before at least 1 has."
+        )
+    limits = params.evaluate.segments
+    columns = segments.with_bounds(before, columns, limits.bins)
     table = segments.profile(
         before,
         after,
         columns,
-        min_leads=MIN_LEADS,
-        false_discoveries=FALSE_DISCOVERIES,
+        min_leads=limits.min_leads,
+        false_discoveries=limits.false_discoveries,
         level=params.evaluate.interval_level,
         samples=params.evaluate.bootstrap_samples,
         seed=params.run.seed,
     )
-    values = deal_values.fit(
-        before[before["converted"] == 1], columns, standard_errors=params.calibrate.deal_values.standard_errors
-    )
+    values = results.json("calibrate/summary.json")["deal_values"]
     sentences = [
         f"Chosen among {len(before):,} earlier leads, of which {before['converted'].mean():.1%} converted, and stated "
         f"on {len(after):,} later ones ({after['converted'].mean():.1%})",
@@ -89,7 +77,7 @@ def find(workspace: Workspace, params: Params, value: str | None) -> Found:
     ]
     captured = pd.DataFrame(columns=["share", "by_score", "by_value_score"])
     if values is not None:
-        captured = _captured(results.table("evaluate/scores.parquet"), after, values)
+        captured = _captured(results.table("evaluate/scores.parquet"), after, values, limits.shares)
         sentences += _worth(values, captured)
     return Found(table, values, captured, sentences)
 
@@ -112,23 +100,6 @@ def in_words(found: Found) -> str:
     return "\n".join(lines)
 
 
-def _value_column(resolved: Resolved, value: str | None) -> str | None:
-    """The name after `ingest` of the column with the deal value."""
-    if value is None:
-        return None
-    usable = [
-        name
-        for name, column in resolved.contract.columns.items()
-        if column.role == "outcome" and column.type in ("number", "integer")
-    ]
-    if value not in usable:
-        raise ParamsError(
-            f"--value {value}: not a number that the contract holds with the role `outcome`; there "
-            f"{'are ' + ', '.join(usable) if usable else 'is none'}."
-        )
-    return resolved.names[value]
-
-
 def _leads(results: files.Results, columns: list[dict[str, Any]], value: str | None) -> pd.DataFrame:
     """One row per lead with snapshots: lead_id, split, the columns at its first look, converted, value."""
     snapshots = results.table("featurize/snapshots.parquet").sort_values(["lead_id", "as_of"], kind="stable")
@@ -142,29 +113,28 @@ def _leads(results: files.Results, columns: list[dict[str, Any]], value: str | N
     return leads
 
 
-def _captured(scores: pd.DataFrame, after: pd.DataFrame, values: dict[str, Any]) -> pd.DataFrame:
+def _captured(
+    scores: pd.DataFrame, after: pd.DataFrame, values: dict[str, Any], shares: Sequence[float]
+) -> pd.DataFrame:
     """Value brought by the later leads ranked highest, at their first look, by score and by value-weighted score."""
     first = tier_history.first_looks(scores[scores["refused"] == ""])
-    rows = first[["lead_id", "probability", "label"]].merge(after, on="lead_id", validate="one_to_one")
+    rows = first[["lead_id", "probability", "value_score", "label"]].merge(after, on="lead_id", validate="one_to_one")
     brought = np.where(rows["label"] == 1, rows["value"].fillna(values["overall"]), 0.0)
-    weighted = rows["probability"] * worth.expected_value(values, rows)
+    ranks = {"by_score": rows["probability"].to_numpy(), "by_value_score": rows["value_score"].to_numpy()}
     return pd.DataFrame(
-        {
-            "share": SHARES,
-            "by_score": [deal_values.captured(brought, rows["probability"].to_numpy(), share) for share in SHARES],
-            "by_value_score": [deal_values.captured(brought, weighted.to_numpy(), share) for share in SHARES],
-        }
+        {"share": shares}
+        | {name: [deal_values.captured(brought, rank, share) for share in shares] for name, rank in ranks.items()}
     )
 
 
 def _worth(values: dict[str, Any], captured: pd.DataFrame) -> list[str]:
     told = " and ".join(column["criterion"] for column in values["columns"])
     by = f"by {told}, drawn to the common mean" if told else "the same for every lead, since no criterion tells more"
-    tenth = captured.set_index("share").loc[0.1]
+    near_a_tenth = captured.iloc[int((captured["share"] - 0.1).abs().argmin())]
     return [
         f"Expected deal value, from {values['deals']:,} deals of {values['overall']:,.0f} on average: {by}",
-        f"The tenth of the later leads called first brings {tenth['by_score']:.0%} of all value by the score, and "
-        f"{tenth['by_value_score']:.0%} by chance times expected value",
+        f"The {near_a_tenth['share']:.0%} of the later leads called first bring {near_a_tenth['by_score']:.0%} of all "
+        f"value by the score, and {near_a_tenth['by_value_score']:.0%} by chance times expected value",
     ]
 
 

@@ -11,9 +11,10 @@ import pandas as pd
 
 from pipeline.adapters import files, tier_figures
 from pipeline.adapters import playbooks as playbook_files
-from pipeline.errors import ArtefactError, ParamsError
-from pipeline.leads import contract, playbooks
+from pipeline.errors import ParamsError
+from pipeline.leads import playbooks
 from pipeline.leads.playbooks import Playbook
+from pipeline.ondemand.cards import contract_of_run
 from pipeline.params import Params
 from pipeline.paths import Workspace
 from pipeline.scoring import capacity, payoff, tier_history
@@ -74,11 +75,7 @@ def find(workspace: Workspace, params: Params, asked: Asked, *, period: tier_his
         or what a call or a deal is worth.
     """
     results = files.Results(workspace)
-    resolved = contract.restore(results.json("ingest/contract.json"))
-    if resolved.name != params.run.contract:
-        raise ArtefactError(
-            f"data/ holds a run of contract {resolved.name}, params.yaml names {params.run.contract}; run `dvc repro`."
-        )
+    resolved = contract_of_run(results, params)
     playbook = playbook_files.of_contract(workspace, resolved.name)
     terms = asked.terms(playbook)
     bands = None

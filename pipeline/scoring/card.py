@@ -56,7 +56,8 @@ def add_up(card: Card, known: Known) -> pd.DataFrame:
     suppressed = np.full(len(total), "", dtype=object)
     for one in reversed(card.suppressors):
         suppressed[known.holds(one.when)] = one.name
-    qualifies = (total >= card.qualifies_at) & (suppressed == "")
+    # Points like 0.1 do not add up exactly in binary, which must not cost a lead its call.
+    qualifies = (total.round(9) >= card.qualifies_at) & (suppressed == "")
     counted = known.keys.assign(total=total, qualifies=qualifies, suppressed=pd.Series(suppressed, dtype="str"))
     return pd.concat([counted, earned], axis=1)
 

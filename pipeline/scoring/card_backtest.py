@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.errors import NotEnoughData
+from pipeline.errors import NotEnoughData, lacking
 from pipeline.leads.cards import Card
 from pipeline.params import Evaluate
 from pipeline.scorer.calibration import sigmoid
@@ -59,8 +59,9 @@ class Chance:
         total, y = counted["total"].to_numpy(dtype="float64")[~held], np.asarray(label, dtype="float64")
         if len(np.unique(y[~held])) < 2:
             raise NotEnoughData(
-                "the calibrate window holds one outcome only among the rows that the card does not suppress; what its "
-                "points are worth cannot be learned."
+                f"the calibrate window holds one outcome only among the {len(total):,} rows that the card does not "
+                "suppress; what its points are worth cannot be learned before there is "
+                f"{lacking(len(total), int(y[~held].sum()))}."
             )
         middle, spread = float(total.mean()), float(total.std())
         slope, intercept = 0.0, _log_odds(float(y[~held].mean()))

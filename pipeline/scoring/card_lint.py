@@ -19,9 +19,6 @@ from pipeline.leads import card_logic
 from pipeline.leads.cards import Card, Criterion, OfActivity, OfColumn, Suppressor, leaves, said
 from pipeline.scoring.card import Known, add_up, amounts
 
-#: Two criteria overlap where, of the rows on which either fires, both fire on this share or more (Jaccard 1901).
-OVERLAP = 0.9
-
 #: Every kind of finding: those that keep the card from being counted, and those that do not.
 ERRORS = (
     "unknown_column",
@@ -92,19 +89,21 @@ def static(card: Card, spec: Mapping[str, Any], excluded: Mapping[str, str]) -> 
     return _settled(card, [*found, *_limits(card)])
 
 
-def in_history(card: Card, known: Known, before: Sequence[Finding] = ()) -> list[Finding]:
+def in_history(card: Card, known: Known, before: Sequence[Finding] = (), *, overlap: float) -> list[Finding]:
     """What the history tells: what fires on no row or on all, what fires together, whether anyone qualifies.
 
     Args:
         known: the facts of the rows before the test window.
         before: what `static` found; its criteria are not accused of the same again.
+        overlap: two criteria overlap where, of the rows on which either fires, both fire on this share or more
+            (Jaccard 1901).
     """
     fires = amounts(card, known).gt(0).assign(**{one.name: known.holds(one.when) for one in card.suppressors})
     told = {name for one in before if one.kind in ("never_holds", "always_holds") for name in one.where}
     paired = {one.where for one in before if one.kind in ("same_condition", "opposite_signs")}
     found = [
         *_firing(fires.drop(columns=list(told))),
-        *_together(card, fires, paired),
+        *_together(card, fires, paired, overlap),
         *_unseen_words(card, known),
         *_qualifying(card, add_up(card, known)["qualifies"]),
     ]
@@ -328,13 +327,15 @@ def _firing(fires: pd.DataFrame) -> Iterator[Finding]:
             yield Finding("always_fires", where, f"`{name}` fires on every snapshot, so that it ranks nobody.")
 
 
-def _together(card: Card, fires: pd.DataFrame, paired: Collection[tuple[str, ...]]) -> Iterator[Finding]:
+def _together(
+    card: Card, fires: pd.DataFrame, paired: Collection[tuple[str, ...]], overlap: float
+) -> Iterator[Finding]:
     """Criteria that fire on nearly the same rows, but for the pairs that are known as such."""
     apart = [one for one in card.criteria if 0 < fires[one.name].mean() < 1]
     for first, second in combinations(apart, 2):
         where = (first.name, second.name)
         share = float((fires[first.name] & fires[second.name]).sum() / (fires[first.name] | fires[second.name]).sum())
-        if share < OVERLAP or where in paired:
+        if share < overlap or where in paired:
             continue
         what = f"`{first.name}` and `{second.name}` fire together on {share:.0%} of the snapshots on which either fires"
         if first.points * second.points > 0:

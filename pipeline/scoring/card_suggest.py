@@ -19,8 +19,9 @@ import pandas as pd
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.errors import NotEnoughData
+from pipeline.errors import NotEnoughData, lacking
 from pipeline.leads.cards import Card, Condition, Criterion, Group, OfActivity, OfAge, OfColumn, said
+from pipeline.params import CardSuggestion
 from pipeline.scorer.calibration import sigmoid
 from pipeline.scorer.features import LEAD_AGE
 from pipeline.scoring import metrics
@@ -49,13 +50,6 @@ BY_HAND, LEARNED, WIDER = "hand-made", "learned", "learned, with what is missing
 #: Share of the leads called first that `lift_10` is about.
 TOP = 0.1
 
-#: A condition that is proposed fires on this many rows of the train window, at least, ...
-MIN_ROWS = 200
-#: ... and lies this many standard errors from adding nothing, because the best of many is looked at.
-MIN_Z = 3.0
-#: Thresholds that are tried of a number: its tenths.
-STEPS = 10
-
 
 @dataclass(frozen=True)
 class Suggestion:
@@ -78,7 +72,12 @@ class Suggestion:
 
 
 def suggest(
-    card: Card, rows: pd.DataFrame, look: Callable[[Card], Known], spec: Mapping[str, Any], level: float
+    card: Card,
+    rows: pd.DataFrame,
+    look: Callable[[Card], Known],
+    spec: Mapping[str, Any],
+    level: float,
+    limits: CardSuggestion,
 ) -> Suggestion:
     """Learn a card's points from the windows before the test window.
 
@@ -87,17 +86,22 @@ def suggest(
         look: the facts that a card needs of these rows, in their order.
         spec: `profile`, `kinds`, `windows_days` and `aged`, as written by `featurize`.
         level: of the interval around learned points, e.g. 0.9.
+        limits: which conditions on what the card lacks are tried and proposed.
 
     Raises:
         NotEnoughData: a window does not hold both outcomes.
     """
     seen = _Seen.of(card, rows, look)
     for window, mask in (("train", seen.train), ("calibrate", ~seen.train)):
-        if len(np.unique(seen.label[mask & seen.called])) < 2:
-            raise NotEnoughData(f"the {window} window holds one outcome only; no points can be learned.")
+        label = seen.label[mask & seen.called]
+        if len(np.unique(label)) < 2:
+            raise NotEnoughData(
+                f"the {window} window holds one outcome only; no points can be learned before there is "
+                f"{lacking(len(label), int(label.sum()))}."
+            )
     fit = seen.fit(seen.fired, seen.called)
     unit = unit_of(card, seen.fired[seen.called], fit)
-    missing = _missing(seen, rows, spec, unit)
+    missing = _missing(seen, rows, spec, unit, limits)
     return Suggestion(
         points=_table(seen, fit, unit, level),
         missing=missing.drop(columns="found"),
@@ -297,11 +301,11 @@ def verdict(points: float, low: float, high: float) -> str:
 # What the card does not look at
 
 
-def candidates(card: Card, rows: pd.DataFrame, spec: Mapping[str, Any]) -> list[tuple[str, Condition]]:
+def candidates(card: Card, rows: pd.DataFrame, spec: Mapping[str, Any], steps: int) -> list[tuple[str, Condition]]:
     """Conditions on criteria of the contract that the card does not look at, each with its criterion.
 
-    Of a category every word, of a number and of the age its tenths, of a kind of activity every window, and of what may
-    be missing that it is.
+    Of a category every word, of a number and of the age so many about equally full `steps`, of a kind of activity every
+    window, and of what may be missing that it is.
     """
     covered = {column["criterion"] for column in spec["profile"] if column["source"] in card.columns}
     covered |= {kind["criterion"] for kind in spec["kinds"] if kind["name"] in card.kinds}
@@ -316,7 +320,7 @@ def candidates(card: Card, rows: pd.DataFrame, spec: Mapping[str, Any]) -> list[
         elif column["kind"] == "category":
             tried = [OfColumn(column=source, is_=word) for word in sorted(value.dropna().unique())]
         else:
-            tried = [OfColumn(column=source, at_least=step) for step in _steps(value)]
+            tried = [OfColumn(column=source, at_least=step) for step in _steps(value, steps)]
         if value.isna().any():
             tried.append(OfColumn(column=source, missing=True))
         found += [(column["criterion"], one) for one in tried]
@@ -325,22 +329,24 @@ def candidates(card: Card, rows: pd.DataFrame, spec: Mapping[str, Any]) -> list[
             windows = [*spec["windows_days"], None]
             found += [(kind["criterion"], OfActivity(activity=kind["name"], within_days=days)) for days in windows]
     if spec["aged"] and not card.aged:
-        steps = np.unique(np.floor(_steps(rows["age_days"])))
-        found += [(LEAD_AGE, OfAge.model_validate({"age_days": {"at_least": float(step)}})) for step in steps]
+        days = np.unique(np.floor(_steps(rows["age_days"], steps)))
+        found += [(LEAD_AGE, OfAge.model_validate({"age_days": {"at_least": float(day)}})) for day in days]
     return found
 
 
-def _steps(value: pd.Series) -> list[float]:
-    """Tenths of a number, to two digits as a person would write them."""
-    inner = value.dropna().quantile(np.arange(1, STEPS) / STEPS)
+def _steps(value: pd.Series, steps: int) -> list[float]:
+    """Quantiles of a number, to two digits as a person would write them."""
+    inner = value.dropna().quantile(np.arange(1, steps) / steps)
     return sorted({float(f"{one:.2g}") for one in inner})
 
 
-def _missing(seen: _Seen, rows: pd.DataFrame, spec: Mapping[str, Any], unit: float) -> pd.DataFrame:
+def _missing(
+    seen: _Seen, rows: pd.DataFrame, spec: Mapping[str, Any], unit: float, limits: CardSuggestion
+) -> pd.DataFrame:
     """Of each criterion that the card does not look at the condition that adds most on the train window, where it adds
     on the calibrate window too; `found` holds it as a criterion of a card."""
     card, label = seen.card, seen.label
-    tried = candidates(card, rows, spec)
+    tried = candidates(card, rows, spec, limits.steps)
     learn, judged = seen.train & seen.called, ~seen.train & seen.called
     base = seen.fit(seen.fired, learn)
     before = base.predict(seen.fired[judged])
@@ -351,11 +357,11 @@ def _missing(seen: _Seen, rows: pd.DataFrame, spec: Mapping[str, Any], unit: flo
         facts = seen.look(card.model_copy(update={"criteria": new, "suppressors": []}))
     for (criterion, condition), one in zip(tried, new, strict=True):
         column = facts.holds(condition).astype("float64")
-        if min(column[learn].sum(), (1 - column[learn]).sum()) < MIN_ROWS:
+        if min(column[learn].sum(), (1 - column[learn]).sum()) < limits.min_rows:
             continue
         z = base.z(column[learn])
         # A condition and its opposite tell the same: the first one is proposed, whatever rounding makes of them.
-        if abs(z) >= MIN_Z and (criterion not in best or abs(z) > abs(best[criterion][0]) + 1e-6):
+        if abs(z) >= limits.min_z and (criterion not in best or abs(z) > abs(best[criterion][0]) + 1e-6):
             best[criterion] = (z, one, column)
     entries = []
     for criterion, (z, one, column) in best.items():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import NotEnoughData
+from pipeline.errors import NotEnoughData, lacking
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ def draw(
             if len(rows) == 0 or label[rows].min() == label[rows].max():
                 raise NotEnoughData(
                     f"a fold {what} {len(rows)} snapshots with {int(label[rows].sum())} conversions; it needs both "
-                    "outcomes. Give a longer history or fewer folds in params.yaml (tune.folds)."
+                    f"outcomes: {lacking(len(rows), int(label[rows].sum()))}. Give a longer history or fewer folds in "
+                    "params.yaml (tune.folds)."
                 )
     return result
 

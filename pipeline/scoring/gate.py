@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import ArtefactError
+from pipeline.errors import ArtefactError, meanwhile
 from pipeline.params import Register
 from pipeline.scoring import levels
 from pipeline.scoring import metrics as measures
@@ -34,13 +34,15 @@ KEY = ["lead_id", "as_of"]
 
 @dataclass(frozen=True)
 class Check:
-    """One question of the gate. `figure`: what was measured (None: it could not be); `limit`: what it is held to."""
+    """One question of the gate. `figure`: what was measured (None: it could not be); `limit`: what it is held to.
+    `meanwhile`: of a check that only more conversions can meet, what ranks the leads until then; "" of the others."""
 
     name: str
     figure: float | None
     limit: float
     passed: bool
     sentence: str
+    meanwhile: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,10 @@ class Decision:
         """The decision in words, as a referee would write it to the author."""
         if self.passed:
             return f"The candidate meets all {len(self.checks)} checks and may be registered."
-        faults = " ".join(f"({k}) {check.sentence}" for k, check in enumerate(self.failed, 1))
+        faults = " ".join(
+            f"({k}) {' '.join(filter(None, [check.sentence, check.meanwhile]))}"
+            for k, check in enumerate(self.failed, 1)
+        )
         met = len(self.checks) - len(self.failed)
         return f"The candidate is not accepted: it meets {met} of {len(self.checks)} checks. {faults}"
 
@@ -110,6 +115,7 @@ def decide(
             good=f"The test window holds {conversions:,} conversions; {limits.min_test_conversions:,} are asked for.",
             bad=f"The test window holds only {conversions:,} conversions, too few to judge by: "
             f"{limits.min_test_conversions - conversions:,} more are needed.",
+            until_then=meanwhile(CARD.keys() <= set(rivals)),
         ),
         _counted(
             "unscored_rows",
@@ -269,6 +275,9 @@ def _kept_out(inside: list[str], excluded: int) -> Check:
     )
 
 
-def _counted(name: str, figure: int, limit: int, *, good: str, bad: str, at_least: bool = False) -> Check:
+def _counted(
+    name: str, figure: int, limit: int, *, good: str, bad: str, at_least: bool = False, until_then: str = ""
+) -> Check:
     passed = figure >= limit if at_least else figure <= limit
-    return Check(name, float(figure), float(limit), passed, good if passed else bad)
+    sentence, until_then = (good, "") if passed else (bad, until_then)
+    return Check(name, float(figure), float(limit), passed, sentence, until_then)

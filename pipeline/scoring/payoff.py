@@ -14,9 +14,6 @@ from pipeline.scorer import tiers as scorer_tiers
 from pipeline.scoring import capacity, tier_history
 from pipeline.scoring.capacity import Flow, Terms
 
-#: Of the months said to have moved, at most this share is expected to be chance.
-FALSE_DISCOVERIES = 0.1
-
 
 @dataclass(frozen=True)
 class Payoff:
@@ -78,7 +75,7 @@ def of(
         table = capacity.with_start_intervals(table, draws, terms, params.interval_level)
     history = pd.DataFrame(columns=tier_history.COLUMNS)
     if window["axis"] == "created_at":
-        history = _history(looks, chosen, period, params.interval_level)
+        history = _history(looks, chosen, period, params)
     return Payoff(
         terms=terms,
         table=table,
@@ -91,7 +88,7 @@ def of(
 
 
 def _history(
-    looks: pd.DataFrame, bands: list[dict[str, Any]], period: tier_history.Period, level: float
+    looks: pd.DataFrame, bands: list[dict[str, Any]], period: tier_history.Period, params: Evaluate
 ) -> pd.DataFrame:
     first = tier_history.first_looks(looks)
     tenths = (first["score"] * 10).round().astype("int64").to_numpy()
@@ -99,8 +96,8 @@ def _history(
         first.assign(tier=scorer_tiers.name(tenths, bands)),
         [band["name"] for band in bands],
         period=period,
-        level=level,
-        false_discoveries=FALSE_DISCOVERIES,
+        level=params.interval_level,
+        false_discoveries=params.tiers.false_discoveries,
     )
 
 

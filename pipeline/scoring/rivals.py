@@ -14,7 +14,7 @@ import xgboost as xgb
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.errors import NotEnoughData
+from pipeline.errors import NotEnoughData, lacking
 from pipeline.scorer.margin import Encoder
 from pipeline.scoring.metrics import auc
 
@@ -120,7 +120,10 @@ class Rivals:
         rows = snapshots.sort_values(["lead_id", "as_of"], ignore_index=True)
         label = rows["label"].to_numpy(dtype="float64")
         if len(label) == 0 or label.min() == label.max():
-            raise NotEnoughData("the rows before the test window hold one outcome only; rivals need both.")
+            raise NotEnoughData(
+                f"the {len(label):,} rows before the test window hold one outcome only; rivals need both: "
+                f"{lacking(len(label), int(label.sum()))}."
+            )
         encoder = Encoder.fit(rows[features])
         matrix = encoder.matrix(rows[features])
         levels = {name: len(known) for name, known in encoder.levels.items()}

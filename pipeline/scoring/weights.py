@@ -16,9 +16,6 @@ from pipeline.scorer.calibration import sigmoid
 from pipeline.scorer.features import RECENCY
 from pipeline.scoring.fit import best_intercept, row_losses
 
-#: A rank correlation, over bins of the value, beyond which a criterion works in one sense.
-ONE_WAY = 0.5
-
 
 def learned(
     test: pd.DataFrame,
@@ -46,7 +43,7 @@ def learned(
     found = adds(label, log_odds, parts, lead, level=params.interval_level)
     by_criterion = steady.groupby("criterion")
     size = by_criterion["mean_absolute_log_odds"]
-    sense = directions(test, contributions, features, bins=params.bins)
+    sense = directions(test, contributions, features, bins=params.bins, one_way=params.one_way)
     found.insert(1, "direction", [sense[name] for name in found["criterion"]])
     return found.assign(
         least=found["criterion"].map(size.min()),
@@ -105,14 +102,19 @@ def _error(values: np.ndarray, lead: np.ndarray) -> float:
 
 
 def directions(
-    values: pd.DataFrame, contributions: pd.DataFrame, features: Sequence[dict[str, str]], *, bins: int
+    values: pd.DataFrame,
+    contributions: pd.DataFrame,
+    features: Sequence[dict[str, str]],
+    *,
+    bins: int,
+    one_way: float,
 ) -> dict[str, str]:
     """Per criterion the sense in which it works: "rising" where more of it, or fresher, speaks for a conversion,
     "falling", "mixed", or "by value" for a category.
 
     A criterion of several features works as its strongest, by mean absolute contribution. Of days since something
     happened, what counts is whether it happened at all; of other numbers, whether mean contributions of bins rise with
-    the value. A gap is left out.
+    the value: their rank correlation with it lies beyond `one_way`, in [0, 1). A gap is left out.
     """
     found = {}
     for name in dict.fromkeys(feature["criterion"] for feature in features):
@@ -130,7 +132,7 @@ def directions(
             means = pd.Series([part[mine].mean() for shown, *_, mine in _bins(value, "number", bins) if shown])
             # Without a spread there is no correlation, and no sense.
             alike = means.corr(pd.Series(means.index), method="spearman") if means.nunique() > 1 else 0.0
-            found[name] = "rising" if alike > ONE_WAY else "falling" if alike < -ONE_WAY else "mixed"
+            found[name] = "rising" if alike > one_way else "falling" if alike < -one_way else "mixed"
     return found
 
 

@@ -73,6 +73,7 @@ def run(stage: Stage) -> None:
             "version": version,
             "tiers": bands,
             "grades": grades,
+            "deal_values": values,
             "calibration": vars(choice.calibration),
             "level": calibrators.described(choice, params),
         },

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from pipeline import params as params_module
+from pipeline import process
 from pipeline.adapters import files
 from pipeline.adapters.stage import Stage
-from pipeline.errors import ArtefactError
+from pipeline.errors import ArtefactError, NotEnoughData
 from pipeline.paths import Workspace, catalogue
 
 
@@ -49,6 +50,37 @@ def test_a_failing_stage_leaves_the_last_good_outputs(stage, tmp_path):
         stage("train").execute(fail)
     assert stage("calibrate").json("train/summary.json") == {"rows": 1}
     assert not (tmp_path / "data/train/.new").exists()
+
+
+def test_a_thin_history_is_told_what_a_model_takes_and_what_ranks_the_leads_until_then(stage, tmp_path, capsys):
+    def refuse(conversions):
+        def run(one: Stage) -> None:
+            raise NotEnoughData("the test window is thin.", conversions=conversions)
+
+        with pytest.raises(NotEnoughData) as raised:
+            stage("featurize").execute(run)
+        return raised.value
+
+    # 50 conversions in the newest 30 % of the leads are 166.7 in the whole history.
+    asked = "asks for 50 conversions in the test window, the newest 30% of the leads: that takes a history with about"
+    (note,) = refuse(27).__notes__
+    assert f"{asked} 167 conversions, 140 more than the 27 of now. " in note
+    assert note.endswith("the contract has none yet, and docs/cards.md shows how to write one.")
+    (unknown,) = refuse(None).__notes__
+    assert f"{asked} 167 conversions. " in unknown
+    card = tmp_path / "data" / "cards" / "demo.yaml"
+    card.parent.mkdir(parents=True)
+    card.write_text("")
+    thin = refuse(400)
+    (enough,) = thin.__notes__
+    assert "0 more than the 400 of now" in enough
+    assert enough.endswith("`leads card score` ranks the open leads by the contract's points card, without a model.")
+
+    def act():
+        raise thin
+
+    assert process.exit_code(act) == 7
+    assert capsys.readouterr().err == f"error: the test window is thin.\n{enough}\n"
 
 
 def test_a_stage_that_leaves_something_out_replaces_nothing(stage):

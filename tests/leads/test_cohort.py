@@ -115,7 +115,8 @@ def test_nothing_is_lost_in_silence():
 
 
 def test_a_window_without_conversions_is_an_error_that_says_which():
-    with pytest.raises(NotEnoughData, match="the calibrate window holds 3 matured snapshots with 0 conversions"):
+    said = r"the calibrate window holds 3 matured snapshots with 0 conversions; .* at least 1 more conversion"
+    with pytest.raises(NotEnoughData, match=said) as thin:
         cohort.draw(
             HISTORY.assign(converted_at=HISTORY["converted_at"].where(HISTORY["lead_id"] != "e")),
             DATED,
@@ -123,6 +124,30 @@ def test_a_window_without_conversions_is_an_error_that_says_which():
             PARAMS,
             seed=1,
         )
+    # Those of the train and of the test window.
+    assert thin.value.conversions == 2
+
+
+def test_every_look_has_a_label_and_matures_when_its_horizon_has_passed():
+    found = cohort.labelled(HISTORY.head(4), DATED, pd.Timestamp("2024-02-08"), PARAMS)
+    got = [(r.lead_id, f"{r.as_of:%m-%d}", r.open, r.label, r.matured) for r in found.itertuples()]
+    assert got == [
+        ("a", "01-04", True, 1, True),
+        ("a", "01-11", False, 0, True),
+        ("b", "01-14", False, 0, True),
+        ("b", "01-21", False, 0, True),
+        ("c", "01-24", True, 0, True),
+        ("c", "01-31", True, 0, True),
+        ("d", "02-03", True, 0, True),  # five days to the very moment
+    ]
+
+
+def test_open_leads_are_those_created_and_not_closed_by_then():
+    found = cohort.open_at(HISTORY, DATED, pd.Timestamp("2024-02-09"))
+    assert found["lead_id"].tolist() == ["c"]  # d converts that very moment
+    assert (found["as_of"] == pd.Timestamp("2024-02-09")).all()
+    decided = DATED.model_copy(update={"outcome": DATED.outcome.model_copy(update={"kind": "flag"})})
+    assert cohort.open_at(HISTORY, decided, pd.Timestamp("2024-02-09")).empty
 
 
 days = st.integers(0, 200)

@@ -20,10 +20,20 @@ from pipeline.leads import contract, specification
 from pipeline.ondemand import segments, tiers
 from pipeline.ondemand.tiers import Asked
 from pipeline.paths import Workspace
+from pipeline.scorer import worth
 from pipeline.scoring import capacity
 
 START, END = pd.Timestamp("2024-01-01"), pd.Timestamp("2024-07-01")
 ASKED = Asked(10, 200, 20.0)
+VALUES = {
+    "columns": [{"name": "employees", "criterion": "Company size", "type": "number", "bounds": [100.0]}],
+    "overall": 3000.0,
+    "deals": 100,
+    "cells": [
+        {"levels": ["under 100"], "deals": 50, "value": 1000.0},
+        {"levels": ["100 and over"], "deals": 50, "value": 5000.0},
+    ],
+}
 RUNNER = CliRunner()
 
 
@@ -74,6 +84,7 @@ def made(project_root, tmp_path_factory):
     leads, looks = history()
     scores = looks[["lead_id", "as_of", "probability", "label", "split"]].assign(refused="")
     scores["score"] = (scores["probability"] * 100).round(1)
+    scores["value_score"] = scores["probability"] * worth.expected_value(VALUES, looks)
     test = scores[scores["split"] == "test"].drop(columns="split").reset_index(drop=True)
     # One look that could not be scored.
     test.loc[0, ["score", "probability", "refused"]] = [np.nan, np.nan, "no key"]
@@ -88,7 +99,9 @@ def made(project_root, tmp_path_factory):
             "snapshots.parquet": looks.drop(columns=["created_at", "probability"]),
             "splits.csv": windows,
         },
-        "calibrate": {"summary.json": {"tiers": [{"name": "A", "from": 350}, {"name": "B", "from": 0}]}},
+        "calibrate": {
+            "summary.json": {"tiers": [{"name": "A", "from": 350}, {"name": "B", "from": 0}], "deal_values": VALUES}
+        },
         "evaluate": {"scores.parquet": test},
     }
     for stage, content in written.items():
@@ -212,31 +225,31 @@ def test_results_of_another_contract_are_refused(copied):
     with pytest.raises(ArtefactError, match=r"params\.yaml names other"):
         find((copied[0], params))
     with pytest.raises(ArtefactError, match=r"params\.yaml names other"):
-        segments.find(copied[0], params, None)
+        segments.find(copied[0], params)
 
 
 def test_segments_and_values_of_a_known_history(made):
-    found = segments.find(*made, "deal_value_eur")
+    found = segments.find(*made)
     assert found.table.iloc[0]["segment"].startswith("Lead source: referral")
-    assert found.values is not None
-    assert [column["criterion"] for column in found.values["columns"]] == ["Company size"]
-    worth = {cell["levels"][0]: cell["value"] for cell in found.values["cells"]}
-    assert sorted(worth.values()) == pytest.approx([1000.0, 5000.0], rel=0.01)
+    assert found.table["value_per_lead"].notna().all()
+    assert found.values == VALUES
     # Large companies among the referrals first: more value than by the chance alone.
     tenths = found.captured.iloc[1:]
     assert (tenths["by_value_score"] > tenths["by_score"]).all()
 
 
-def test_without_a_value_column_conversions_alone_count(made):
-    found = segments.find(*made, None)
+def test_without_a_value_column_conversions_alone_count(copied):
+    described = files.read_json(copied[0].path("ingest/contract.json"))
+    del described["contract"]["outcome"]["value"]
+    files.write_json(copied[0].path("ingest/contract.json"), described)
+    summary = files.read_json(copied[0].path("calibrate/summary.json"))
+    files.write_json(copied[0].path("calibrate/summary.json"), summary | {"deal_values": None})
+    sign(copied[0], "ingest")
+    sign(copied[0], "calibrate")
+    found = segments.find(*copied)
     assert found.values is None and found.captured.empty
     assert found.table["value_per_lead"].isna().all()
     assert "value" not in segments.in_words(found)
-
-
-def test_a_column_that_holds_no_deal_value(made):
-    with pytest.raises(ParamsError, match=r"--value employees: .*; there are deal_value_eur\."):
-        segments.find(*made, "employees")
 
 
 # The commands
@@ -275,7 +288,7 @@ def test_leads_tiers_prints_the_table_and_writes_it(leads, copied):
 
 
 def test_leads_segments_prints_the_profile_and_writes_it(leads, copied):
-    result = leads("segments", "--value", "deal_value_eur", "--out", "profile")
+    result = leads("segments", "--out", "profile")
     assert result.exit_code == 0, result.output
     assert "Convert more often than the rest" in result.output and "Lead source: referral" in result.output
     folder = copied[0].root / "profile"

@@ -6,12 +6,15 @@ import pytest
 
 from pipeline.errors import NotEnoughData
 from pipeline.leads.cards import describe, parse
+from pipeline.params import CardSuggestion
 from pipeline.scoring import card_suggest
 from pipeline.scoring.card import Known, add_up
 from tests import small_cards
 
 #: Log-odds of the law, per firing; a point is worth 0.1.
 LAW = {"Retail": 1.0, "Large": 1.5, "Opted in": 0.0, "Calls": 0.5}
+
+LIMITS = CardSuggestion(min_rows=200, min_z=3.0, steps=10)
 
 CRITERIA = [
     {"name": "Retail", "group": "fit", "points": 10, "when": {"column": "industry", "is": "retail"}},
@@ -67,7 +70,7 @@ def card(**changes):
 
 @pytest.fixture(scope="module")
 def found(world):
-    return card_suggest.suggest(card(), *world, 0.9)
+    return card_suggest.suggest(card(), *world, 0.9, LIMITS)
 
 
 def test_the_law_is_found_in_the_cards_unit(found):
@@ -129,7 +132,9 @@ def test_what_no_criterion_looks_at_and_would_add_is_named(found):
     assert one["z"] > 5 and one["log_loss_gain"] > 0
     covered = small_cards.CARD["suppressors"]
     assert (
-        card_suggest.candidates(card(suppressors=covered), pd.DataFrame(), {"profile": [], "kinds": [], "aged": False})
+        card_suggest.candidates(
+            card(suppressors=covered), pd.DataFrame(), {"profile": [], "kinds": [], "aged": False}, 10
+        )
         == []
     )
 
@@ -140,7 +145,21 @@ def test_what_adds_on_the_train_window_alone_is_not_missing(world):
     rng = np.random.default_rng(np.random.SeedSequence([9, *b"turned"]))
     turned = (frame["split"] == "calibrate") & (rng.random(len(frame)) < 0.3)
     label = frame["label"].mask(turned, 1 - frame["has_phone"]).astype("int8")
-    assert card_suggest.suggest(card(), frame.assign(label=label), look, spec, 0.9).missing.empty
+    assert card_suggest.suggest(card(), frame.assign(label=label), look, spec, 0.9, LIMITS).missing.empty
+
+
+def test_a_limit_that_no_condition_meets_leaves_nothing_missing(found, world):
+    assert len(found.missing)
+    for strict in (LIMITS.model_copy(update={"min_rows": 3000}), LIMITS.model_copy(update={"min_z": 50.0})):
+        assert card_suggest.suggest(card(), *world, 0.9, strict).missing.empty
+
+
+def test_a_number_is_tried_in_so_many_steps(world):
+    frame, _, spec = world
+    numbers = frame.assign(revenue=np.arange(len(frame), dtype="float64"))
+    for steps in (2, 10):
+        tried = [one for _, one in card_suggest.candidates(card(), numbers, spec, steps) if "revenue" in repr(one)]
+        assert len(tried) == steps - 1
 
 
 def test_learned_points_do_better_on_rows_that_they_were_not_learned_from(found):
@@ -170,7 +189,7 @@ def test_the_learned_card_is_a_card_and_lets_as_many_qualify(found, world):
 
 def test_twice_the_points_by_hand_are_twice_the_points_learned(found, world):
     twice = [one | {"points": 2 * one["points"]} for one in CRITERIA]
-    other = card_suggest.suggest(card(criteria=twice, qualifies_at=40), *world, 0.9)
+    other = card_suggest.suggest(card(criteria=twice, qualifies_at=40), *world, 0.9, LIMITS)
     assert other.double_odds == pytest.approx(2 * found.double_odds, rel=1e-9)
     assert (other.points["learned"] - 2 * found.points["learned"]).abs().max() <= 1
 
@@ -190,7 +209,9 @@ def test_intervals_count_the_looks_at_one_lead_as_one(world):
 
 def test_one_outcome_and_criteria_that_tell_nobody_apart_teach_nothing(world):
     frame, look, spec = world
-    with pytest.raises(NotEnoughData, match="train window holds one outcome"):
-        card_suggest.suggest(card(), frame.assign(label=0), look, spec, 0.9)
+    with pytest.raises(
+        NotEnoughData, match=r"train window holds one outcome only; .* before there is at least 1 more conversion"
+    ):
+        card_suggest.suggest(card(), frame.assign(label=0), look, spec, 0.9, LIMITS)
     with pytest.raises(NotEnoughData, match="tells one lead of the history from another"):
-        card_suggest.suggest(card(criteria=CRITERIA[4:]), frame, look, spec, 0.9)
+        card_suggest.suggest(card(criteria=CRITERIA[4:]), frame, look, spec, 0.9, LIMITS)

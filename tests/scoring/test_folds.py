@@ -65,7 +65,10 @@ def test_a_late_look_at_an_early_lead_is_not_learned_from_before_its_outcome_was
 def test_folds_without_both_outcomes_are_an_error():
     snapshots = history()
     none = snapshots.assign(label=snapshots["label"].where(snapshots["position"] < 1020, 0))
-    with pytest.raises(NotEnoughData, match="is judged on 180 snapshots with 0 conversions"):
+    with pytest.raises(
+        NotEnoughData,
+        match="is judged on 180 snapshots with 0 conversions; it needs both outcomes: at least 1 more conv",
+    ):
         forward(none)
     with pytest.raises(NotEnoughData, match=r"learns from 0 snapshots with 0 conversions.*tune\.folds"):
         forward(snapshots, horizon_days=400)

@@ -185,7 +185,23 @@ def test_the_decision_is_plain_data(tables):
     content = decide(tables, metrics={"calibration_error": None}).as_dict()
     assert json.loads(json.dumps(content, allow_nan=False)) == content
     assert set(content) == {"passed", "letter", "checks"}
-    assert set(content["checks"][0]) == {"name", "figure", "limit", "passed", "sentence"}
+    assert set(content["checks"][0]) == {"name", "figure", "limit", "passed", "sentence", "meanwhile"}
+
+
+def test_too_few_conversions_come_with_what_ranks_the_leads_until_then(tables):
+    own, rivals = tables
+    held = int(own["label"].sum())
+    limits = LIMITS.model_copy(update={"min_test_conversions": held + 7})
+    without, with_card = (
+        decide((own, some), limits=limits) for some in (rivals, rivals.assign(card=rivals["one_feature"]))
+    )
+    for decision, said in ((without, "docs/cards.md shows how to write one."), (with_card, "contract's points card")):
+        (check,) = decision.failed
+        assert check.sentence.endswith("7 more are needed.")
+        assert "`leads card score`" in check.meanwhile and said in check.meanwhile
+        assert f"{check.sentence} {check.meanwhile}" in decision.letter
+    enough = decide(tables, limits=LIMITS.model_copy(update={"min_test_conversions": held}))
+    assert all(check.meanwhile == "" for check in enough.checks)
 
 
 @settings(max_examples=20, deadline=None)

@@ -117,5 +117,5 @@ def test_rows_are_not_changed() -> None:
 
 
 def test_one_outcome_only_is_not_enough() -> None:
-    with pytest.raises(NotEnoughData, match="both"):
+    with pytest.raises(NotEnoughData, match="rivals need both: at least 1 more conversion"):
         Rivals.fit(leads(50, 1).assign(label=0), FEATURES, bins=10, seed=7, threads=1)

@@ -110,7 +110,7 @@ def test_a_quarter_with_few_conversions_and_a_term_that_is_the_same_for_all_have
 
 
 def senses(values: pd.DataFrame, contributions: pd.DataFrame, features: list[dict[str, str]]) -> dict[str, str]:
-    return weights.directions(values, contributions, features, bins=10)
+    return weights.directions(values, contributions, features, bins=10, one_way=0.5)
 
 
 def test_directions_are_those_of_the_strongest_feature():

@@ -56,6 +56,18 @@ def test_a_refusal_is_recorded_and_no_error(run, tmp_path):
     assert store.client.get_run(registration["run_id"]).data.tags["gate"] == "refused"
 
 
+def test_too_few_conversions_are_refused_with_what_ranks_the_leads_until_then(tmp_path, project_root):
+    workspace = fake_results.write(tmp_path, project_root)
+    fake_results.new_store(workspace)
+    text = workspace.params.read_text()
+    workspace.params.write_text(text.replace("min_test_conversions: 50", "min_test_conversions: 5000"))
+    Stage("register", workspace, params_module.load(workspace.params)).execute(register.run)
+    decision = json.loads(workspace.path("register/decision.json").read_text())
+    (failed,) = (check for check in decision["checks"] if not check["passed"])
+    assert failed["name"] == "test_conversions"
+    assert "`leads card score`" in failed["meanwhile"] and failed["meanwhile"] in decision["letter"]
+
+
 def test_a_history_is_compared_with_the_accepted_one_and_only_warned_of(run, tmp_path):
     decision, _ = run()
     assert decision["drift"] == {"since_version": None, "comparisons": 0, "warnings": 0}
