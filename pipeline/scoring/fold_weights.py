@@ -152,6 +152,6 @@ def sentence(found: pd.DataFrame) -> str:
     idle = found.loc[(found["agrees"] == "yes") & (found["folds_verdict"] == weights.NOTHING), "criterion"].tolist()
     return (
         f"over the {found['folds'].max()} folds before the test window {counted.get('yes', 0)} of {len(found)} "
-        f"criteria get the verdict that they get in it, {counted.get('no', 0)} the opposite one; {len(idle)} add nothing "
-        "in either" + (f": {', '.join(idle)}" if idle else "")
+        f"criteria get the verdict that they get in it, {counted.get('no', 0)} the opposite one; "
+        f"{len(idle)} add nothing in either" + (f": {', '.join(idle)}" if idle else "")
     )

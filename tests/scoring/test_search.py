@@ -369,6 +369,17 @@ def test_of_each_family_the_members_of_the_best_trials_are_kept():
     assert sorted(loss for loss, _ in few._members.values()) == sorted([trials[0].loss, trials[2].loss])
 
 
+def test_of_leads_dealt_at_random_every_one_has_contributions():
+    snapshots, features = history()
+    dealt = folds.draw(snapshots, number=3, first_share=0.5, horizon_days=0, random=True, seed=5)
+    one = Judge(snapshots, features, dealt, SMALL, 5, 2, False)
+    trial = one.judge("scorecard", 0, SMALL.scorecard.first[0])
+    table, judged = one.contributions([trial], np.array([1.0])), one.judged([trial], np.array([1.0]))
+    assert sorted(table["lead_id"]) == snapshots["lead_id"].tolist()
+    rest = judged["margin"] - table[["a", "b", "word"]].sum(axis=1)
+    assert rest.groupby(judged["fold"]).agg(np.ptp).max() < 1e-9
+
+
 def test_a_value_without_evidence_contributes_nothing():
     snapshots, features = history()
     features = features.assign(word=features["word"].where(np.arange(len(features)) < 1100, "new"))
