@@ -156,6 +156,7 @@ _CATALOGUE = [
         ("fairness.csv", "group", "feature value", "calibration gap and share in the top tier, by value of categories"),
         ("examples.csv", "step", "lead_id as_of step", "leads of the training page taken apart, from base to score"),
         ("leak_price.csv", "column", "column", "figures without and with each column called leak or suspect"),
+        ("fields_outside.csv", "column", "column", "what columns outside the model would add, what stands against it"),
         ("scores.parquet", "test snapshot", "lead_id as_of", "everything the scorer returned, and the label"),
         ("rival_scores.parquet", "test snapshot", "lead_id as_of", "each rival's probability"),
         ("reliability.png", "figure", "", "score against observed conversion"),

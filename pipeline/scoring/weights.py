@@ -19,8 +19,8 @@ from pipeline.scoring.fit import best_intercept, row_losses
 #: A rank correlation, over bins of the value, beyond which a criterion works in one sense.
 ONE_WAY = 0.5
 
-#: Verdict on a criterion whose gain cannot be told from none.
-NOTHING = "adds nothing"
+#: Verdicts: the gain lies above 0, cannot be told from none, or lies below.
+ADDS, NOTHING, MISLEADS = "adds", "adds nothing", "misleads"
 
 
 def learned(
@@ -95,17 +95,17 @@ def adds(
         without = log_odds - (parts[name] - parts[name].mean()).to_numpy()
         gain = row_losses(label, without + best_intercept(label, without)) - whole
         mean = float(gain.mean())
-        half = float(stats.norm.ppf(0.5 + level / 2) * _error(gain - mean, lead))
+        half = float(stats.norm.ppf(0.5 + level / 2) * error_by_lead(gain - mean, lead))
         entries.append([name, mean, mean - half, mean + half, verdict(mean - half, mean + half)])
     return pd.DataFrame(entries, columns=["criterion", "adds", "adds_low", "adds_high", "verdict"])
 
 
 def verdict(low: float, high: float) -> str:
     """What an interval around a gain says of it."""
-    return "adds" if low > 0 else "misleads" if high < 0 else NOTHING
+    return ADDS if low > 0 else MISLEADS if high < 0 else NOTHING
 
 
-def _error(values: np.ndarray, lead: np.ndarray) -> float:
+def error_by_lead(values: np.ndarray, lead: np.ndarray) -> float:
     """Standard error of the mean of centred values, of which a lead's belong together."""
     by_lead = pd.Series(values).groupby(lead).sum().to_numpy()
     return float(np.sqrt((by_lead**2).sum())) / len(values)
