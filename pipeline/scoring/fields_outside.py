@@ -24,7 +24,7 @@ from pipeline.params import LeakPrice, Periods
 from pipeline.scorer.features import feature_list
 from pipeline.scoring import weights
 from pipeline.scoring.column_trial import MEASURES, Trial, as_exported, exported, gains, made_from
-from pipeline.scoring.fit import row_losses
+from pipeline.scoring.fit import best_intercept, row_losses
 
 #: What may stand against a column, the gravest first, and what follows from each.
 UNKNOWN, CHANGES, PERIOD, CONTRACT = "known-at is unknown", "changes", "tells the period", "left out by the contract"
@@ -99,8 +99,9 @@ def table(
 
     Returns:
         The columns of `COLUMNS`, largest gain in log-loss first, those beyond `params.columns` last and without
-        figures. `*_gain`: how much better the figure looks with the column; that of the log-loss (nats per row) lies
-        within `log_loss_gain_low` and `_high`, paired and robust to several rows of a lead. `verdict`: as
+        figures. `*_gain`: how much better the figure looks with the column; that of the log-loss (nats per row, both
+        systems at their best intercept) lies within `log_loss_gain_low` and `log_loss_gain_high`, an interval that is
+        normal, paired and robust to several rows of a lead. `verdict`: as
         `weights.verdict`, "" where it was not tried. `tried`: how many columns were. `level`: of this interval.
         `period_share`: see `periods.shares`.
     """
@@ -113,7 +114,7 @@ def table(
         whole = params.model_copy(update={"xgboost": params.xgboost.model_copy(update=WHOLE)})
         names = [field.name for field in tried]
         trial = Trial.of(snapshots, leads, model, names, resolved, whole, seed=seed, threads=threads)
-        without = trial.log_odds(model)
+        without = _levelled(trial, model)
         rows = [_row(field, trial, without, [*model, exported(field.name)], len(tried), single) for field in tried]
         rows.sort(key=lambda row: -row[COLUMNS.index("log_loss_gain")])
     empty = [np.nan] * (COLUMNS.index("tried") - 3)
@@ -181,8 +182,15 @@ def _against(name: str, resolved: Resolved, dates: bool) -> tuple[str, ...]:
     return tuple(reason for reason, true in holds.items() if true)
 
 
+def _levelled(trial: Trial, names: list[str]) -> np.ndarray:
+    """Log-odds of the test rows at their best intercept, so that only the differences between leads count: a column
+    that tells how good the times are would otherwise be credited with the level, which the score follows by itself."""
+    log_odds = trial.log_odds(names)
+    return log_odds + best_intercept(trial.truth, log_odds)
+
+
 def _row(field: _Field, trial: Trial, without: np.ndarray, names: list[str], tried: int, level: float) -> list[Any]:
-    with_ = trial.log_odds(names)
+    with_ = _levelled(trial, names)
     before, after = trial.measure(without), trial.measure(with_)
     gain = gains(before, after)
     saved = row_losses(trial.truth, without) - row_losses(trial.truth, with_)
@@ -217,7 +225,7 @@ def _untried(field: _Field) -> str:
 def sentence(found: pd.DataFrame) -> str:
     """What `table` comes to, in words."""
     if found.empty:
-        return "no field outside the model to try: every column that is no leak, and may be looked at, is in it"
+        return "no field outside the model to try: every column that is neither leak nor suspect is in it"
     adding = found.loc[found["verdict"] == weights.ADDS]
     named = [f"{name} ({against})" for name, against in zip(adding["column"], adding["stands_against"], strict=True)]
     untried = int((found["verdict"] == "").sum())
