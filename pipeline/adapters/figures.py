@@ -550,8 +550,9 @@ def criteria_gains(table: pd.DataFrame, *, level: float, most: int = 20) -> Figu
     axes.grid(visible=False, axis="y")
     weaker = len(judged) - len(rows)
     left_out = f"; {weaker} weaker {'criterion is' if weaker == 1 else 'criteria are'} not drawn" if weaker else ""
-    axes.set_xlabel(f"Log-loss saved, thousandths of a nat per look ({level:.0%} intervals){left_out}")
-    axes.set_title(f"{(judged['verdict'] == 'adds').sum()} of {len(judged)} criteria surely add in the test window")
+    axes.set_xlabel(f"Log-loss saved, thousandths of a nat per look ({level:.0%} intervals)")
+    adding = int((judged["verdict"] == "adds").sum())
+    axes.set_title(f"{adding} of {len(judged)} criteria surely add in the test window{left_out}")
     axes.legend(loc="lower right")
     return figure
 
