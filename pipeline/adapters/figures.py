@@ -517,6 +517,47 @@ def criteria(table: pd.DataFrame, *, most: int = 20) -> Figure:
 
 
 @_styled
+def criteria_gains(table: pd.DataFrame, *, level: float, most: int = 20) -> Figure:
+    """What criteria add to the fit on later leads: in the test window, and over the folds of the search before it.
+
+    Args:
+        table: `criterion`, `verdict`, and `adds` and `folds_adds` with their `_low` and `_high`, strongest first; the
+            first `most` of those judged are drawn. There may be none, and none over the folds.
+        level: of the intervals.
+    """
+    judged = table[table["adds"].notna()]
+    rows = judged.head(most)
+    if rows.empty:
+        figure = _figure(1.2)
+        figure.add_subplot().set_axis_off()
+        _headline(figure, "No criterion has a say in the scores: there is nothing to judge")
+        return figure
+    figure = _figure(1.7 + 0.3 * len(rows))
+    axes = figure.add_subplot()
+    axes.axvline(0, color=GREY, linewidth=1)
+    drawn = (
+        ("adds", -0.15, "o", BLUE, "in the test window"),
+        ("folds_adds", 0.15, "D", ORANGE, "over the folds before it"),
+    )
+    for name, offset, marker, colour, told in drawn:
+        known = rows[name].notna().to_numpy()
+        value, low, high = (1000 * rows[f"{name}{end}"].to_numpy()[known] for end in ("", "_low", "_high"))
+        place = np.arange(len(rows))[known] + offset
+        axes.hlines(place, low, high, color=colour, linewidth=1.5)
+        axes.plot(value, place, marker, color=colour, markersize=4.5, label=told)
+    axes.set_yticks(np.arange(len(rows)), [_short(name) for name in rows["criterion"]])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    weaker = len(judged) - len(rows)
+    left_out = f"; {weaker} weaker {'criterion is' if weaker == 1 else 'criteria are'} not drawn" if weaker else ""
+    axes.set_xlabel(f"Log-loss saved, thousandths of a nat per look ({level:.0%} intervals)")
+    adding = int((judged["verdict"] == "adds").sum())
+    axes.set_title(f"{adding} of {len(judged)} criteria surely add in the test window{left_out}")
+    axes.legend(loc="lower right")
+    return figure
+
+
+@_styled
 def dependence(table: pd.DataFrame, order: list[str], *, most: int = 6) -> Figure:
     """What the value of a feature adds to the log-odds, for the strongest features.
 

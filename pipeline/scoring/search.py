@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -14,6 +14,7 @@ import pandas as pd
 from optuna.storages import _heartbeat
 
 from pipeline.params import Family, LogisticSettings, Run, ScorecardSettings, Tune, XGBoostSettings
+from pipeline.scorer.margin import Margin, Member, XGBoostMember
 from pipeline.scoring import blend, folds
 from pipeline.scoring.fit import (
     Rows,
@@ -75,17 +76,29 @@ class _Fitted:
 
     `loss`: ranking loss of the judged rows, of trees after as many rounds as are best here. `curve`: of trees, the loss
     after each round; None for the logistic families. `margins`: of the judged rows; of trees after so many rounds, or
-    after all where there are fewer.
+    after all where there are fewer. `member`: with all of its rounds.
     """
 
     loss: float
     curve: np.ndarray | None
     margins: Callable[[int], np.ndarray]
+    member: Member
+
+    def after(self, rounds: int) -> Member:
+        """The member whose margins these are."""
+        if self.curve is None or not isinstance(self.member, XGBoostMember):
+            return self.member
+        return replace(self.member, booster=self.member.booster[: min(rounds, len(self.curve))])
+
+
+#: Names a trial: its family, and its settings as text.
+_Key = tuple[str, str]
 
 
 @dataclass
 class Judge:
-    """Judges settings on the folds. Encoded folds and the margins of finished trials are kept for the blend."""
+    """Judges settings on the folds. Encoded folds, the margins of finished trials, and the members of the best of each
+    family are kept for the blend."""
 
     snapshots: pd.DataFrame
     features: pd.DataFrame
@@ -96,7 +109,8 @@ class Judge:
     timed: bool
     directions: np.ndarray | None = None
     _encoded: list[tuple[Rows, np.ndarray]] = field(default_factory=list, init=False)
-    _margins: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict, init=False)
+    _margins: dict[_Key, list[np.ndarray]] = field(default_factory=dict, init=False)
+    _members: dict[_Key, tuple[float, list[Member]]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         label = self.snapshots["label"].to_numpy(dtype="float64")
@@ -126,8 +140,17 @@ class Judge:
         rounds = _common_rounds(curves) if curves else 0
         margins = [one.margins(rounds) for one in fitted]
         losses = [ranking_loss(label, margin) for label, margin in zip(self.labels, margins, strict=True)]
-        self._margins[family, settings.model_dump_json()] = margins
-        return Trial(family, number, settings, losses, rounds)
+        trial = Trial(family, number, settings, losses, rounds)
+        self._margins[_key(trial)] = margins
+        self._keep(trial, [one.after(rounds) for one in fitted])
+        return trial
+
+    def _keep(self, trial: Trial, members: list[Member]) -> None:
+        """Keep what the folds fitted, of as many trials of a family as a blend may have members: the best."""
+        self._members[_key(trial)] = (trial.loss, members)
+        mine = [key for key in self._members if key[0] == trial.family]
+        if len(mine) > self.params.blend.members:
+            del self._members[max(mine, key=lambda key: self._members[key][0])]
 
     def _fitted(self, fold: int, settings: Settings) -> _Fitted:
         (rows, later), label = self._encoded[fold], self.labels[fold]
@@ -140,28 +163,36 @@ class Judge:
                 threads=threads,
                 device=self.params.device,
             )
-            return _Fitted(float(curve.min()), curve, lambda rounds: trees.margin(later, min(rounds, len(curve))))
+            return _Fitted(
+                float(curve.min()), curve, lambda rounds: trees.margin(later, min(rounds, len(curve))), trees
+            )
         clip = self.params.logistic.clip
         member = fit_member(rows, settings, clip=clip, rounds=0, seed=self.seed, threads=threads)
         margin = member.margin(later)
-        return _Fitted(ranking_loss(label, margin), None, lambda _: margin)
+        return _Fitted(ranking_loss(label, margin), None, lambda _: margin, member)
 
     def margins(self, trial: Trial) -> list[np.ndarray]:
         """Margins on the judged rows of each fold; computed again for a trial that an earlier process finished."""
-        key = (trial.family, trial.settings.model_dump_json())
-        if key not in self._margins:
+        if _key(trial) not in self._margins:
             self.judge(trial.family, trial.number, trial.settings)
-        return self._margins[key]
+        return self._margins[_key(trial)]
+
+    def members(self, trial: Trial) -> list[Member]:
+        """What each fold fitted; fitted again where it was not kept."""
+        if (kept := self._members.get(_key(trial))) is not None:
+            return kept[1]
+        with ThreadPoolExecutor(self.threads) as pool:
+            again = pool.map(lambda fold: self._fitted(fold, trial.settings), range(len(self.folds)))
+            return [one.after(trial.rounds) for one in again]
 
     def blend(self, trials: Sequence[Trial]) -> np.ndarray:
         """Weight of every trial; pruned ones, and settings that were tried before, have none."""
         weights = np.zeros(len(trials))
-        seen: set[str] = set()
+        seen: set[_Key] = set()
         kept = []
         for k, trial in enumerate(trials):
-            key = trial.family + trial.settings.model_dump_json()
-            if not trial.pruned and key not in seen:
-                seen.add(key)
+            if not trial.pruned and _key(trial) not in seen:
+                seen.add(_key(trial))
                 kept.append(k)
         stacks = [self.margins(trials[k]) for k in kept]
         weights[kept] = blend.weigh(
@@ -192,6 +223,35 @@ class Judge:
             key = self.snapshots[["lead_id", "as_of"]].iloc[fold.judge]
             parts.append(key.assign(fold=k, margin=margin + log_odds(label) - log_odds(label[fold.learn])))
         return pd.concat(parts, ignore_index=True)
+
+    def contributions(self, trials: Sequence[Trial], weights: np.ndarray) -> pd.DataFrame:
+        """Contributions in log-odds of every feature to the blend on every judged row, by members that did not learn
+        from it.
+
+        They are those of a margin that had been handed over at the beginning of the fold: centred on the rows that its
+        members learned from (as many of them as are judged), and 0 where these hold no evidence on a value.
+
+        Returns:
+            `lead_id`, `as_of` and one column per feature; the rows of `judged`, in their order.
+        """
+        used = [(trial, weight) for trial, weight in zip(trials, weights.tolist(), strict=True) if weight > 0]
+        # One by one, before the folds go side by side: a member that was not kept is fitted again here.
+        members = [self.members(trial) for trial, _ in used]
+
+        def one(k: int) -> pd.DataFrame:
+            fold, (rows, _) = self.folds[k], self._encoded[k]
+            learned = self.features.iloc[fold.learn[:: max(1, len(fold.learn) // len(fold.judge))]]
+            margin = Margin.centred(rows.encoder, [own[k] for own in members], [weight for _, weight in used], learned)
+            later = self.features.iloc[fold.judge]
+            parts = pd.DataFrame(margin.contributions(later), columns=later.columns, index=later.index)
+            return pd.concat([self.snapshots[["lead_id", "as_of"]].iloc[fold.judge], parts], axis=1)
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            return pd.concat(pool.map(one, range(len(self.folds))), ignore_index=True)
+
+
+def _key(trial: Trial) -> _Key:
+    return trial.family, trial.settings.model_dump_json()
 
 
 def _common_rounds(curves: Sequence[np.ndarray]) -> int:

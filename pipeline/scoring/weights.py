@@ -16,6 +16,9 @@ from pipeline.scorer.calibration import sigmoid
 from pipeline.scorer.features import RECENCY
 from pipeline.scoring.fit import best_intercept, row_losses
 
+#: Verdicts: the gain lies above 0, cannot be told from none, or lies below.
+ADDS, NOTHING, MISLEADS = "adds", "adds nothing", "misleads"
+
 
 def learned(
     test: pd.DataFrame,
@@ -89,13 +92,17 @@ def adds(
         without = log_odds - (parts[name] - parts[name].mean()).to_numpy()
         gain = row_losses(label, without + best_intercept(label, without)) - whole
         mean = float(gain.mean())
-        half = float(stats.norm.ppf(0.5 + level / 2) * _error(gain - mean, lead))
-        verdict = "adds" if mean - half > 0 else "misleads" if mean + half < 0 else "adds nothing"
-        entries.append([name, mean, mean - half, mean + half, verdict])
+        half = float(stats.norm.ppf(0.5 + level / 2) * error_by_lead(gain - mean, lead))
+        entries.append([name, mean, mean - half, mean + half, verdict(mean - half, mean + half)])
     return pd.DataFrame(entries, columns=["criterion", "adds", "adds_low", "adds_high", "verdict"])
 
 
-def _error(values: np.ndarray, lead: np.ndarray) -> float:
+def verdict(low: float, high: float) -> str:
+    """What an interval around a gain says of it."""
+    return ADDS if low > 0 else MISLEADS if high < 0 else NOTHING
+
+
+def error_by_lead(values: np.ndarray, lead: np.ndarray) -> float:
     """Standard error of the mean of centred values, of which a lead's belong together."""
     by_lead = pd.Series(values).groupby(lead).sum().to_numpy()
     return float(np.sqrt((by_lead**2).sum())) / len(values)
@@ -149,20 +156,42 @@ def over_time(
     """Whether each criterion works in every quarter as it was learned.
 
     Args:
-        as_of: of the rows; the other arguments as `adds` takes them. `min_conversions`: quarters with fewer of either
-            outcome get no slope.
+        as_of: of the rows; the other arguments as `by_period` takes them.
 
     Returns:
-        One row per quarter and criterion: `quarter` (2024Q3), `criterion`, `rows`, `conversions`,
-        `mean_absolute_log_odds` of its term, and `slope`: the factor by which the quarter itself would weigh the term
-        beside all others (1 as learned, 0 worthless, below 0 the other way round), with `slope_low` and `slope_high`;
-        NaN where the term is the same for all. `changed_sign`: the whole interval lies below 0.
+        The table of `by_period`, its first column `quarter` (2024Q3).
     """
     quarter = as_of.dt.to_period("Q").astype("str").to_numpy()
+    found = by_period(label, log_odds, parts, lead, quarter, level=level, min_conversions=min_conversions)
+    return found.rename(columns={"period": "quarter"})
+
+
+def by_period(
+    label: np.ndarray,
+    log_odds: np.ndarray,
+    parts: pd.DataFrame,
+    lead: np.ndarray,
+    period: np.ndarray,
+    *,
+    level: float,
+    min_conversions: int,
+) -> pd.DataFrame:
+    """Whether each criterion works in every period as it was learned.
+
+    Args:
+        period: that each row belongs to, shape (n_rows,); the other arguments as `adds` takes them.
+        min_conversions: periods with fewer of either outcome get no slope.
+
+    Returns:
+        One row per period and criterion: `period`, `criterion`, `rows`, `conversions`, `mean_absolute_log_odds` of its
+        term, and `slope`: the factor by which the period itself would weigh the term beside all others (1 as learned, 0
+        worthless, below 0 the other way round), with `slope_low` and `slope_high`; NaN where the term is the same for
+        all. `changed_sign`: the whole interval lies below 0.
+    """
     z = stats.norm.ppf(0.5 + level / 2)
     entries = []
-    for name in np.unique(quarter):
-        mine = quarter == name
+    for name in np.unique(period):
+        mine = period == name
         hits = int(label[mine].sum())
         enough = min(hits, int(mine.sum()) - hits) >= min_conversions
         for criterion in parts:
@@ -173,7 +202,7 @@ def over_time(
             low, high = slope - z * error, slope + z * error
             size = float(np.abs(term).mean())
             entries.append([name, criterion, int(mine.sum()), hits, size, slope, low, high, bool(high < 0)])
-    names = ["quarter", "criterion", "rows", "conversions", "mean_absolute_log_odds"]
+    names = ["period", "criterion", "rows", "conversions", "mean_absolute_log_odds"]
     return pd.DataFrame(entries, columns=[*names, "slope", "slope_low", "slope_high", "changed_sign"])
 
 

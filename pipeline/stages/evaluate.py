@@ -16,6 +16,7 @@ from pipeline.scoring import (
     card_backtest,
     examples,
     fairness,
+    fields_outside,
     leak_price,
     levels,
     metrics,
@@ -99,6 +100,13 @@ def run(stage: Stage) -> None:
     price = leak_price.price(
         snapshots, tables[0], leaks, resolved, spec, params.leak_price, seed=shared.seed, threads=shared.threads
     )
+    outside = fields_outside.table(
+        *(snapshots, tables[0], leaks, told["periods"], resolved, spec, params.leak_price),
+        stage.params.featurize.periods,
+        level=params.interval_level,
+        seed=shared.seed,
+        threads=shared.threads,
+    )
     summary = metrics.summary(label, probability, bins=params.bins) | {
         "rows": len(systems),
         "leads": int(systems["lead_id"].nunique()),
@@ -155,6 +163,7 @@ def run(stage: Stage) -> None:
     stage.save_csv("evaluate/fairness.csv", groups)
     stage.save_csv("evaluate/examples.csv", steps)
     stage.save_csv("evaluate/leak_price.csv", price)
+    stage.save_csv("evaluate/fields_outside.csv", outside)
     stage.save_table("evaluate/scores.parquet", scores)
     stage.save_table("evaluate/rival_scores.parquet", rival_scores)
     stage.save_figure(
@@ -171,7 +180,7 @@ def run(stage: Stage) -> None:
         f"{summary['lift_10']:.2f}, calibration error {summary['calibration_error']:.4f}"
     )
     stage.log.info(optimism.sentence(summary))
-    for sentence in price["sentence"]:
+    for sentence in [*price["sentence"], fields_outside.sentence(outside)]:
         stage.log.info(sentence)
     for sentence in levels.sentences(summary, params.max_shift):
         stage.log.warning(sentence)

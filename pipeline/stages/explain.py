@@ -11,7 +11,7 @@ from pipeline.errors import ArtefactError
 from pipeline.leads.snapshots import rows_at
 from pipeline.scorer import Scorer
 from pipeline.scorer.features import feature_list
-from pipeline.scoring import explanation, weights
+from pipeline.scoring import explanation, fold_weights, weights
 
 KEY = ["lead_id", "as_of"]
 VERDICTS = {"adds nothing": "add nothing that can be told from chance", "misleads": "cost log-loss"}
@@ -26,6 +26,7 @@ def run(stage: Stage) -> None:
         stage.table(f"validate/{name}.parquet") for name in ("leads", "activities", "changes")
     )
     snapshots = stage.table("featurize/snapshots.parquet")
+    searched = stage.table("tune/judged.parquet"), stage.table("tune/contributions.parquet")
     test = snapshots.loc[snapshots["split"] == "test"]
 
     # Call
@@ -43,11 +44,16 @@ def run(stage: Stage) -> None:
     margin = scorer.margin.base + parts.sum(axis=1).to_numpy() + scorer.level
     log_odds = scorer.calibration.log_odds(margin)
     learned, over_time = weights.learned(judged, parts, specified, log_odds, params)
+    by_fold = fold_weights.none()
+    if scorer.members:
+        by_fold = fold_weights.by_fold(*searched, snapshots, specified, params)
+    before = fold_weights.over_folds(by_fold, learned, level=params.interval_level)
     dependence = weights.dependence(judged[names], parts, specified, bins=params.bins)
     drawn = explanation.sample(len(judged), params.sample_rows, stage.params.run.seed)
     some, contributions = (table.iloc[drawn].reset_index(drop=True) for table in (judged, parts))
     built = some[names]
-    criteria = explanation.criteria(scores, contributions, specified).merge(learned, on="criterion", how="left")
+    criteria = explanation.criteria(scores, contributions, specified)
+    criteria = criteria.merge(learned, on="criterion", how="left").merge(before, on="criterion", how="left")
     by_feature = explanation.feature_weights(contributions, specified)
     waterfalls = explanation.waterfalls(scores, params.waterfalls)
     apart = np.abs(scorer.calibration.probability(margin) - scores["probability"].to_numpy())[drawn]
@@ -62,12 +68,14 @@ def run(stage: Stage) -> None:
     # Save
     stage.save_csv("explain/criteria.csv", criteria)
     stage.save_csv("explain/criteria_over_time.csv", over_time)
+    stage.save_csv("explain/criteria_by_fold.csv", by_fold)
     stage.save_csv("explain/dependence.csv", dependence)
     stage.save_csv("explain/features.csv", by_feature)
     stage.save_table("explain/contributions.parquet", pd.concat([some[KEY], contributions], axis=1))
     stage.save_csv("explain/waterfalls.csv", waterfalls)
     stage.save_figure("explain/beeswarm.png", figures.beeswarm(contributions, built))
     stage.save_figure("explain/criteria.png", figures.criteria(criteria))
+    stage.save_figure("explain/criteria_gains.png", figures.criteria_gains(criteria, level=params.interval_level))
     stage.save_figure("explain/dependence.png", figures.dependence(dependence, list(by_feature["feature"])))
     stage.save_figure("explain/waterfall.png", figures.waterfall(waterfalls, reasons=params.reasons))
     stage.save_json("explain/summary.json", summary)
@@ -80,6 +88,7 @@ def run(stage: Stage) -> None:
             stage.log.info(
                 f"on later leads {len(named)} of {len(learned)} criteria {VERDICTS[verdict]}: {', '.join(named)}"
             )
+    stage.log.info(fold_weights.sentence(before))
     for name in criteria.loc[criteria["turned"] > 0, "criterion"]:
         stage.log.warning(
             f"criterion `{name}` works the other way round in a quarter of the test window: see criteria_over_time.csv"

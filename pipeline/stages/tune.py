@@ -60,6 +60,7 @@ def run(stage: Stage) -> None:
     stage.save_csv("tune/history.csv", search.history(trials))
     stage.save_csv("tune/folds.csv", folds.table(judge.folds, judge.snapshots))
     stage.save_table("tune/judged.parquet", judge.judged(trials, weights))
+    stage.save_table("tune/contributions.parquet", judge.contributions(trials, weights))
     stage.save_json("tune/best.json", best)
     if not params.repeatable:
         stage.log.warning("NOT REPEATABLE: tune.seconds, tune.storage or tune.device is set; the trials are kept")

@@ -95,6 +95,18 @@ def criteria_table() -> pd.DataFrame:
     )
 
 
+def gains_table() -> pd.DataFrame:
+    return criteria_table().assign(
+        verdict=["adds", "adds nothing", ""],
+        adds=[0.004, 0.0, np.nan],
+        adds_low=[0.003, -0.001, np.nan],
+        adds_high=[0.005, 0.001, np.nan],
+        folds_adds=[0.002, 0.001, np.nan],
+        folds_adds_low=[-0.001, 0.0, np.nan],
+        folds_adds_high=[0.005, 0.002, np.nan],
+    )
+
+
 def waterfall_table() -> pd.DataFrame:
     steps = [
         ("base", "", 10.0),
@@ -146,6 +158,9 @@ DRAWINGS: dict[str, Callable[[], Figure]] = {
     "leak price": lambda: figures.leak_price(leak_price_table()),
     "price of no leak": lambda: figures.leak_price(leak_price_table().head(0)),
     "criteria": lambda: figures.criteria(criteria_table()),
+    "gains of criteria": lambda: figures.criteria_gains(gains_table(), level=0.9),
+    "gains without folds": lambda: figures.criteria_gains(gains_table().assign(folds_adds=np.nan), level=0.9),
+    "gains of no criterion": lambda: figures.criteria_gains(gains_table().tail(1), level=0.9),
     "waterfall": lambda: figures.waterfall(waterfall_table(), reasons=5),
     "dependence": lambda: figures.dependence(dependence_table(), ["visits", "region", "none"], most=2),
     "beeswarm": lambda: figures.beeswarm(*swarm_tables()),
@@ -300,6 +315,13 @@ def test_leaks_are_drawn_without_and_with() -> None:
     without, with_ = (line.get_xdata() for line in figure.axes[0].lines)
     assert (list(without), list(with_)) == ([0.75, 0.75, 0.75], [0.92, 0.95, 1.0])
     assert "nothing to price" in words(figures.leak_price(leak_price_table().head(0)))
+
+
+def test_gains_are_those_of_the_criteria_judged() -> None:
+    drawn = words(figures.criteria_gains(gains_table(), level=0.9))
+    assert "1 of 2 criteria surely add in the test window" in drawn and "Current level" not in drawn
+    assert "1 weaker criterion is not drawn" in words(figures.criteria_gains(gains_table(), level=0.9, most=1))
+    assert "nothing to judge" in words(figures.criteria_gains(gains_table().tail(1), level=0.9))
 
 
 def test_weaker_criteria_are_left_out_and_counted() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.leads.contract import Resolved, parse, resolve
 from pipeline.params import LeakPrice
-from pipeline.scoring import fit, leak_price, metrics
+from pipeline.scoring import column_trial, fit, leak_price, metrics
 from tests.trees import CALM_TREES
 
 LIMITS = LeakPrice(columns=12, snapshots=20_000, min_rows_per_value=20, rounds=100, xgboost=CALM_TREES)
@@ -257,9 +257,9 @@ def test_neither_threads_nor_row_order_matter_and_nothing_is_changed():
 
 def test_of_many_rows_whole_leads_are_drawn():
     rows, _ = history()
-    some = leak_price._some(rows, 1000, 7)
+    some = column_trial.some(rows, 1000, 7)
     assert 900 < len(some) < 1100
     assert some.groupby("lead_id").size().eq(2).all()
-    assert leak_price._some(rows, len(rows), 7) is rows
+    assert column_trial.some(rows, len(rows), 7) is rows
     few = price(called(deal="leak"), LIMITS.model_copy(update={"snapshots": 1000}))
     assert few["auc_with"].item() > 0.99

@@ -9,7 +9,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from pipeline.params import Tune, load
+from pipeline.params import LogisticSettings, Tune, load
 from pipeline.scoring import folds, search
 from pipeline.scoring.fit import ranking_loss
 from pipeline.scoring.search import Judge, Search, Trial
@@ -337,6 +337,58 @@ def test_judged_margins_have_the_level_of_all_rows(whole):
         own = sum(weight * one.margins(trial)[k] for weight, trial in zip(weights, trials, strict=True) if weight)
         moved = own + odds(label.mean()) - odds(label[fold.learn].mean())
         np.testing.assert_allclose(table.loc[table["fold"] == k, "margin"], moved, atol=1e-12)
+
+
+def test_contributions_lead_to_the_judged_margins(whole):
+    """Two routes to one sum: tables of the members' trees, and the library's own margins."""
+    one, trials = whole
+    weights = one.blend(trials)
+    table, judged = one.contributions(trials, weights), one.judged(trials, weights)
+    assert list(table) == ["lead_id", "as_of", "a", "b", "word"]
+    pd.testing.assert_frame_equal(table[["lead_id", "as_of"]], judged[["lead_id", "as_of"]])
+    rest = judged["margin"] - table[["a", "b", "word"]].sum(axis=1)
+    assert rest.groupby(judged["fold"]).agg(np.ptp).max() < 1e-5
+    assert table["a"].abs().mean() > 0.3, "what decides has its say"
+
+
+def test_contributions_are_the_same_where_members_are_fitted_again(whole):
+    one, trials = whole
+    weights = np.full(len(trials), 1 / len(trials)) * [not trial.pruned for trial in trials]
+    anew = judge(threads=2)
+    pd.testing.assert_frame_equal(
+        anew.contributions(trials, weights), one.contributions(trials, weights), check_exact=True
+    )
+
+
+def test_of_each_family_the_members_of_the_best_trials_are_kept():
+    few = judge(SMALL.model_copy(update={"blend": SMALL.blend.model_copy(update={"members": 2})}))
+    trials = [
+        few.judge("logistic", k, LogisticSettings(bins=2, c=c, half_life=0.0)) for k, c in enumerate((1.0, 1e-4, 0.1))
+    ]
+    assert trials[1].loss == max(trial.loss for trial in trials)
+    assert sorted(loss for loss, _ in few._members.values()) == sorted([trials[0].loss, trials[2].loss])
+
+
+def test_of_leads_dealt_at_random_every_one_has_contributions():
+    snapshots, features = history()
+    dealt = folds.draw(snapshots, number=3, first_share=0.5, horizon_days=0, random=True, seed=5)
+    one = Judge(snapshots, features, dealt, SMALL, 5, 2, False)
+    trial = one.judge("scorecard", 0, SMALL.scorecard.first[0])
+    table, judged = one.contributions([trial], np.array([1.0])), one.judged([trial], np.array([1.0]))
+    assert sorted(table["lead_id"]) == snapshots["lead_id"].tolist()
+    rest = judged["margin"] - table[["a", "b", "word"]].sum(axis=1)
+    assert rest.groupby(judged["fold"]).agg(np.ptp).max() < 1e-9
+
+
+def test_a_value_without_evidence_contributes_nothing():
+    snapshots, features = history()
+    features = features.assign(word=features["word"].where(np.arange(len(features)) < 1100, "new"))
+    drawn = folds.draw(snapshots, number=3, first_share=0.5, horizon_days=7, random=False, seed=5)
+    one = Judge(snapshots, features, drawn, SMALL, 5, 1, True)
+    trial = one.judge("logistic", 0, SMALL.logistic.first[0])
+    table = one.contributions([trial], np.array([1.0])).merge(snapshots.assign(word_=features["word"]))
+    assert table.loc[table["word_"] == "new", "word"].eq(0).all()
+    assert table.loc[table["word_"] != "new", "word"].ne(0).all()
 
 
 def test_tables_say_how_each_trial_ended(whole):

@@ -11,6 +11,7 @@ from pipeline.errors import ArtefactError
 from pipeline.params import load
 from pipeline.paths import catalogue
 from pipeline.scorer.features import feature_list
+from pipeline.scoring import fields_outside
 from pipeline.scoring.metrics import METRICS
 from pipeline.scoring.rivals import RIVALS
 from pipeline.stages.evaluate import check_features
@@ -101,6 +102,11 @@ def test_every_leak_has_its_price_and_the_model_none_of_them(run):
     assert price["auc_without"].nunique() == 1
     assert abs(price["auc_without"].iloc[0] - run["metrics"]["auc"]) < 0.03
     assert (run["metrics"]["leaks_overruled"], run["metrics"]["warning"]) == (0, "")
+
+
+def test_the_demo_has_no_field_outside_the_model_to_suggest(run):
+    """Every column that is no leak is in it; the table keeps its columns."""
+    assert list(run["fields_outside"]) == fields_outside.COLUMNS and run["fields_outside"].empty
 
 
 def test_slices_are_values_of_categorical_features_with_enough_rows(run, demo_run):

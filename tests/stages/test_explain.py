@@ -19,6 +19,8 @@ def run(demo_run):
         "criteria": pd.read_csv(folder / "criteria.csv", keep_default_na=False),
         "features": pd.read_csv(folder / "features.csv"),
         "over_time": pd.read_csv(folder / "criteria_over_time.csv"),
+        "by_fold": pd.read_csv(folder / "criteria_by_fold.csv"),
+        "folds": pd.read_csv(demo_run / "data" / "tune" / "folds.csv"),
         "dependence": pd.read_csv(folder / "dependence.csv", keep_default_na=False),
         "waterfalls": pd.read_csv(folder / "waterfalls.csv", keep_default_na=False, parse_dates=["as_of"]),
         "contributions": pd.read_parquet(folder / "contributions.parquet"),
@@ -90,6 +92,20 @@ def test_what_was_learned_is_judged_for_every_criterion_on_every_test_row(run):
     assert set(over_time["criterion"]) == set(judged["criterion"])
     turned = over_time.groupby("criterion")["changed_sign"].sum()
     assert judged.set_index("criterion")["turned"].astype("float64").eq(turned).all()
+
+
+def test_every_criterion_is_judged_in_every_fold_of_the_search(run):
+    by_fold, folds = run["by_fold"], run["folds"]
+    judged = run["criteria"][run["criteria"]["criterion"] != "Current level"].set_index("criterion")
+    assert (by_fold.groupby("fold")["criterion"].nunique() == len(judged)).all()
+    assert by_fold.groupby("fold")["rows"].first().tolist() == folds["judged"].tolist()
+    assert by_fold.groupby("fold")["conversions"].first().tolist() == folds["judged_conversions"].tolist()
+    means = by_fold.groupby("criterion")["adds"].mean()
+    assert judged["folds_adds"].astype("float64").sort_index().tolist() == pytest.approx(means.sort_index().tolist())
+    assert judged["folds"].astype("float64").eq(len(folds)).all()
+    assert set(judged["agrees"]) <= {"yes", "in part", "no"}
+    strongest = judged.index[0]
+    assert judged.loc[strongest, ["verdict", "folds_verdict", "agrees"]].tolist() == ["adds", "adds", "yes"]
 
 
 def test_dependence_holds_every_test_row_once_per_feature(run):

@@ -87,6 +87,9 @@ def test_the_reasons_are_the_base_alone(run):
     assert summary["rows_adding_up"] == summary["rows_checked"] == len(scores)
     assert summary["members"] == {}
     assert (pd.read_csv(run.path("explain/features.csv"))["mean_absolute_log_odds"] == 0).all()
+    criteria = pd.read_csv(run.path("explain/criteria.csv"))
+    assert criteria["folds_adds"].isna().all() and criteria["agrees"].isna().all()
+    assert pd.read_csv(run.path("explain/criteria_by_fold.csv")).empty
 
 
 def test_the_gate_refuses_it_with_reasons_and_warnings(run):

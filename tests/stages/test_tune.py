@@ -10,6 +10,7 @@ import pytest
 from pipeline.adapters.stage import Stage
 from pipeline.params import load
 from pipeline.paths import Workspace
+from pipeline.scorer.features import feature_list
 from pipeline.scoring import metrics
 from pipeline.stages import tune
 
@@ -61,6 +62,19 @@ def test_judged_margins_are_those_of_every_fold_and_rank_it(demo_run):
         assert part["position"].between(place["start_position"], place["end_position"] - 1).all()
         assert part["label"].sum() == place["judged_conversions"]
         assert metrics.auc(part["label"], part["margin"]) > 0.65
+
+
+def test_contributions_are_those_of_the_judged_rows(demo_run):
+    judged = pd.read_parquet(demo_run / "data/tune/judged.parquet")
+    contributions = pd.read_parquet(demo_run / "data/tune/contributions.parquet")
+    assert contributions[["lead_id", "as_of"]].equals(judged[["lead_id", "as_of"]])
+    specified = feature_list(json.loads((demo_run / "data/featurize/features.json").read_text()))
+    names = [feature["name"] for feature in specified]
+    assert list(contributions.columns[2:]) == names
+    # What is left of the margin is the level of the fold, but for the few rows with a value new to its members.
+    rest = judged["margin"] - contributions[names].sum(axis=1)
+    apart = (rest - rest.groupby(judged["fold"]).transform("median")).abs()
+    assert (apart < 1e-4).mean() > 0.98
 
 
 def test_the_history_falls_and_ends_at_the_best(demo_run):
