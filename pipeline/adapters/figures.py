@@ -1,8 +1,6 @@
 """Figures: pure drawing from result tables. Nothing is computed here that is not a table first.
 
-Every function returns a matplotlib Figure, 900 pixels wide when saved at 110 dpi. They use the object interface only,
-so that no state is shared, and no chance: equal tables give equal bytes. Colours are from Okabe and Ito's set, which
-people with any kind of colour vision can tell apart.
+Every function returns a matplotlib Figure, 900 pixels wide when saved at 110 dpi.
 """
 
 from __future__ import annotations
@@ -10,16 +8,12 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize, to_rgba
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
@@ -27,34 +21,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-BLUE, ORANGE, GREY, PALE = "#0072B2", "#D55E00", "#767676", "#D9D9D9"
-WIDTH = 900 / 110
-
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "axes.titlesize": 10.5,
-    "axes.titlelocation": "left",
-    "axes.titlepad": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": GREY,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#EBEBEB",
-    "xtick.color": "#333333",
-    "ytick.color": "#333333",
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-    "text.parse_math": False,
-    # As SVG: text stays text, and names of parts follow from what they hold.
-    "svg.fonttype": "none",
-    "svg.hashsalt": "lead-scoring",
-}
+from pipeline.adapters.drawing import BLUE, GREY, ORANGE, PALE, canvas, headline, styled
 
 #: Names of systems as a reader knows them.
 SYSTEMS = {
     "candidate": "Candidate",
+    "card": "Points card",
     "base_rate": "Base rate for everyone",
     "one_feature": "Best single feature",
     "logistic": "Logistic regression",
@@ -64,45 +36,8 @@ SYSTEMS = {
 #: Groups of criteria in the same way.
 GROUPS = {"fit": "Fit: who the lead is", "engagement": "Engagement: what happened since"}
 
-Arguments = ParamSpec("Arguments")
 
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """Matplotlib's defaults and `STYLE`, whatever the user's own settings are."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(STYLE)
-        yield
-
-
-class _Drawing(Figure):
-    """A figure that is saved under the style it was drawn in: some ticks are made only then."""
-
-    def savefig(self, *args: Any, **kwargs: Any) -> None:
-        with _style():
-            super().savefig(*args, **kwargs)
-
-
-def _styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
-    """Draw under `_style`."""
-
-    @wraps(draw)
-    def styled(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
-        with _style():
-            return draw(*args, **kwargs)
-
-    return styled
-
-
-def _figure(height: float) -> Figure:
-    """An empty figure of the common width; `height` in inches."""
-    figure = _Drawing(figsize=(WIDTH, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-@_styled
+@styled
 def splits(table: pd.DataFrame) -> Figure:
     """The windows on the axis they were cut along, and the end of each in which no lead is looked at (embargo).
 
@@ -111,7 +46,7 @@ def splits(table: pd.DataFrame) -> Figure:
             `conversions`, and optionally `axis`, what the windows were cut along, `last_as_of`, the latest look, and
             `closed`, `not_matured`, `embargoed`, `unrecorded`, the looks set aside.
     """
-    figure = _figure(3.7)
+    figure = canvas(3.7)
     axes = figure.add_subplot()
     dated = isinstance(table["start"].iloc[0], pd.Timestamp)
     start, end = (_axis_numbers(table[name]) for name in ("start", "end"))
@@ -148,10 +83,10 @@ def splits(table: pd.DataFrame) -> Figure:
             bar.remove()
     name = table["axis"].iloc[0] if "axis" in table else ("created_at" if dated else "row order")
     if name == "random order":
-        _headline(figure, "The source has no time axis: leads were parted at random")
+        headline(figure, "The source has no time axis: leads were parted at random")
         axes.set_xlabel("Place of the lead in random order")
     else:
-        _headline(figure, "Later leads test what earlier leads taught")
+        headline(figure, "Later leads test what earlier leads taught")
         axes.set_xlabel(
             "Creation of the lead, and time of the look (UTC)" if dated else "Row of the source, in time order"
         )
@@ -169,7 +104,7 @@ def _set_aside(row: dict[Any, Any]) -> str:
     return f"\n{total:,} set aside" if total else ""
 
 
-@_styled
+@styled
 def delay(table: pd.DataFrame, horizon_days: int, suggested_days: int | None) -> Figure:
     """The share of the conversions that come within so many days, after creation and after a look.
 
@@ -178,11 +113,11 @@ def delay(table: pd.DataFrame, horizon_days: int, suggested_days: int | None) ->
         horizon_days: the contract's. `suggested_days`: None where nothing is suggested.
     """
     if table.empty:
-        figure = _figure(1.2)
+        figure = canvas(1.2)
         figure.add_subplot().set_axis_off()
-        _headline(figure, "No conversion is dated, or all are decided at once: there is no delay to draw")
+        headline(figure, "No conversion is dated, or all are decided at once: there is no delay to draw")
         return figure
-    figure = _figure(3.9)
+    figure = canvas(3.9)
     axes = figure.add_subplot()
     # Beyond the day by which nearly all have come the curve says nothing.
     last = int(table["day"][table["share_after_look"] < 0.995].max()) + 1 if len(table) > 1 else 1
@@ -226,7 +161,7 @@ def delay(table: pd.DataFrame, horizon_days: int, suggested_days: int | None) ->
     return figure
 
 
-@_styled
+@styled
 def reliability(table: pd.DataFrame, probability: np.ndarray, *, level: float) -> Figure:
     """Predicted against observed conversion, and how many rows have which score.
 
@@ -235,7 +170,7 @@ def reliability(table: pd.DataFrame, probability: np.ndarray, *, level: float) -
         probability: of every row, for the histogram.
         level: of the intervals.
     """
-    figure = _figure(5.8)
+    figure = canvas(5.8)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     limit = float(max(table["high"].max(), np.quantile(probability, 0.995))) * 1.04
     beyond = bool(np.max(probability) > limit)
@@ -260,7 +195,7 @@ def reliability(table: pd.DataFrame, probability: np.ndarray, *, level: float) -
     missed = table[~table["holds"].astype(bool)]
     less = int((missed["observed"] < missed["predicted"]).sum())
     strays = [f"{count} {way} often" for count, way in ((less, "less"), (len(missed) - less, "more")) if count]
-    _headline(
+    headline(
         figure,
         f"{len(table) - len(missed)} of {len(table)} bins convert as often as their score says"
         + (f"; {', '.join(strays)}" if strays else ""),
@@ -286,14 +221,14 @@ def reliability(table: pd.DataFrame, probability: np.ndarray, *, level: float) -
     return figure
 
 
-@_styled
+@styled
 def lift(table: pd.DataFrame) -> Figure:
     """Lift and capture by the share of leads called.
 
     Args:
         table: `share` (0 to 1), `lift`, `capture`, one row per share, rising.
     """
-    figure = _figure(3.9)
+    figure = canvas(3.9)
     left, right = figure.subplots(1, 2)
     share = table["share"].to_numpy() * 100
     # On white, so that no grid line strikes the words through.
@@ -318,7 +253,7 @@ def lift(table: pd.DataFrame) -> Figure:
             )
     tenth = table.loc[table["share"] == 0.1, ["lift", "capture"]]
     if len(tenth):
-        _headline(
+        headline(
             figure,
             f"The top tenth by score converts {tenth['lift'].iloc[0]:.1f} times as often as all, and holds "
             f"{tenth['capture'].iloc[0]:.0%} of the conversions",
@@ -326,7 +261,7 @@ def lift(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def tiers(table: pd.DataFrame, *, level: float) -> Figure:
     """What share of the leads each tier holds, and how often they convert.
 
@@ -335,7 +270,7 @@ def tiers(table: pd.DataFrame, *, level: float) -> Figure:
             rates are NaN where a tier is empty.
         level: of the intervals.
     """
-    figure = _figure(1.5 + 0.42 * len(table))
+    figure = canvas(1.5 + 0.42 * len(table))
     left, right = figure.subplots(1, 2, sharey=True)
     place = np.arange(len(table))
     share, rate = table["share"].to_numpy() * 100, table["conversion"].to_numpy() * 100
@@ -359,11 +294,11 @@ def tiers(table: pd.DataFrame, *, level: float) -> Figure:
     converts = (
         f"and converts {best['conversion']:.0%} of the time" if np.isfinite(best["conversion"]) else "none of them"
     )
-    _headline(figure, f"Tier {best['tier']} holds {best['share']:.0%} of the snapshots {converts}")
+    headline(figure, f"Tier {best['tier']} holds {best['share']:.0%} of the snapshots {converts}")
     return figure
 
 
-@_styled
+@styled
 def refits(table: pd.DataFrame) -> Figure:
     """Log-loss after the best intercept, and AUC, of refits on parts of the history, all measured on the test window.
 
@@ -374,7 +309,7 @@ def refits(table: pd.DataFrame) -> Figure:
     learning = bool((table["curve"] == "learning").all())
     across = "leads" if learning else "age_days"
     rows = table.sort_values(across)
-    figure = _figure(3.9)
+    figure = canvas(3.9)
     left, right = figure.subplots(1, 2)
     for axes, column, words in (
         (left, "ranking_loss", "Log-loss at the best level (lower is better)"),
@@ -387,11 +322,11 @@ def refits(table: pd.DataFrame) -> Figure:
     first, last = float(rows["auc"].iloc[0]), float(rows["auc"].iloc[-1])
     begin, end = (float(rows[across].iloc[k]) for k in (0, -1))
     between = f"{begin:,.0f} to {end:,.0f} leads" if learning else f"{begin:.0f} to {end:.0f} days of age"
-    _headline(figure, f"From {between} the AUC goes from {first:.3f} to {last:.3f}")
+    headline(figure, f"From {between} the AUC goes from {first:.3f} to {last:.3f}")
     return figure
 
 
-@_styled
+@styled
 def rivals(table: pd.DataFrame, *, level: float) -> Figure:
     """Log-loss and lift of every system with intervals.
 
@@ -400,7 +335,7 @@ def rivals(table: pd.DataFrame, *, level: float) -> Figure:
             rows are named `candidate`.
         level: of the intervals.
     """
-    figure = _figure(3.4)
+    figure = canvas(3.4)
     panels = figure.subplots(1, 2, sharey=True)
     systems = list(dict.fromkeys(table["system"]))
     order = (
@@ -439,7 +374,7 @@ def rivals(table: pd.DataFrame, *, level: float) -> Figure:
     panels[0].set_yticks(range(len(order)), [SYSTEMS.get(system, str(system)) for system in order])
     panels[0].set_ylim(len(order) - 0.4, -0.7)
     rank = ["", "second ", "third ", "fourth ", "fifth "][list(order).index("candidate")]
-    _headline(
+    headline(
         figure,
         f"The candidate has the {rank}lowest log-loss of {len(order)} system{'s' * (len(order) > 1)} "
         f"(same snapshots, {level:.0%} intervals)",
@@ -447,7 +382,7 @@ def rivals(table: pd.DataFrame, *, level: float) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def leak_price(table: pd.DataFrame, *, most: int = 15) -> Figure:
     """What the figures on the test window are without and with each column called leak or suspect.
 
@@ -457,11 +392,11 @@ def leak_price(table: pd.DataFrame, *, most: int = 15) -> Figure:
     """
     rows = table[table["auc_with"].notna()].head(most)
     if rows.empty:
-        figure = _figure(1.2)
+        figure = canvas(1.2)
         figure.add_subplot().set_axis_off()
-        _headline(figure, "No column is called a leak or a suspect: there is nothing to price")
+        headline(figure, "No column is called a leak or a suspect: there is nothing to price")
         return figure
-    figure = _figure(1.5 + 0.34 * len(rows))
+    figure = canvas(1.5 + 0.34 * len(rows))
     panels = figure.subplots(1, 2, sharey=True)
     place = np.arange(len(rows))
     for axes, metric, name in ((panels[0], "auc", "AUC"), (panels[1], "lift_10", "Lift in the top tenth")):
@@ -477,14 +412,14 @@ def leak_price(table: pd.DataFrame, *, most: int = 15) -> Figure:
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=2, fontsize=9)
     single = rows[rows["verdict"].isin(["leak", "suspect"])].reset_index(drop=True)
     top = single.iloc[int((single["auc_with"] - single["auc_without"]).argmax())]
-    _headline(
+    headline(
         figure,
         f"“{_short(top['column'])}” would make an AUC of {top['auc_without']:.2f} look like {top['auc_with']:.2f}",
     )
     return figure
 
 
-@_styled
+@styled
 def criteria(table: pd.DataFrame, *, most: int = 20) -> Figure:
     """Criteria by how far they move scores.
 
@@ -492,7 +427,7 @@ def criteria(table: pd.DataFrame, *, most: int = 20) -> Figure:
         table: `criterion`, `group`, `mean_absolute_points`, strongest first; the first `most` are drawn.
     """
     rows = table.head(most)
-    figure = _figure(1.4 + 0.27 * len(rows))
+    figure = canvas(1.4 + 0.27 * len(rows))
     axes = figure.add_subplot()
     colour = {"fit": BLUE, "engagement": ORANGE}
     place = np.arange(len(rows))
@@ -516,7 +451,7 @@ def criteria(table: pd.DataFrame, *, most: int = 20) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def criteria_gains(table: pd.DataFrame, *, level: float, most: int = 20) -> Figure:
     """What criteria add to the fit on later leads: in the test window, and over the folds of the search before it.
 
@@ -528,11 +463,11 @@ def criteria_gains(table: pd.DataFrame, *, level: float, most: int = 20) -> Figu
     judged = table[table["adds"].notna()]
     rows = judged.head(most)
     if rows.empty:
-        figure = _figure(1.2)
+        figure = canvas(1.2)
         figure.add_subplot().set_axis_off()
-        _headline(figure, "No criterion has a say in the scores: there is nothing to judge")
+        headline(figure, "No criterion has a say in the scores: there is nothing to judge")
         return figure
-    figure = _figure(1.7 + 0.3 * len(rows))
+    figure = canvas(1.7 + 0.3 * len(rows))
     axes = figure.add_subplot()
     axes.axvline(0, color=GREY, linewidth=1)
     drawn = (
@@ -557,7 +492,7 @@ def criteria_gains(table: pd.DataFrame, *, level: float, most: int = 20) -> Figu
     return figure
 
 
-@_styled
+@styled
 def dependence(table: pd.DataFrame, order: list[str], *, most: int = 6) -> Figure:
     """What the value of a feature adds to the log-odds, for the strongest features.
 
@@ -566,7 +501,7 @@ def dependence(table: pd.DataFrame, order: list[str], *, most: int = 6) -> Figur
         order: features, strongest first; the first `most` are drawn.
     """
     names = order[:most]
-    figure = _figure(0.5 + 2.3 * -(-len(names) // 2))
+    figure = canvas(0.5 + 2.3 * -(-len(names) // 2))
     panels = figure.subplots(-(-len(names) // 2), 2, squeeze=False).ravel()
     for axes, name in zip(panels, names, strict=False):
         rows = table[table["feature"] == name].sort_values("place")
@@ -585,11 +520,11 @@ def dependence(table: pd.DataFrame, order: list[str], *, most: int = 6) -> Figur
         axes.set_axis_off()
     for axes in panels[::2]:
         axes.set_ylabel("log-odds", fontsize=8.5)
-    _headline(figure, "What a value adds to the log-odds: mean (dot) and the middle 80 % of leads (bar)")
+    headline(figure, "What a value adds to the log-odds: mean (dot) and the middle 80 % of leads (bar)")
     return figure
 
 
-@_styled
+@styled
 def waterfall(table: pd.DataFrame, *, reasons: int) -> Figure:
     """From base to score, one panel per lead.
 
@@ -600,7 +535,7 @@ def waterfall(table: pd.DataFrame, *, reasons: int) -> Figure:
     """
     leads = [rows for _, rows in table.groupby(["lead_id", "as_of"], sort=False)]
     parts = [_merged(rows, reasons) for rows in leads]
-    figure = _figure(0.75 + sum(0.75 + 0.27 * len(part) for part in parts))
+    figure = canvas(0.75 + sum(0.75 + 0.27 * len(part) for part in parts))
     panels = np.atleast_1d(
         figure.subplots(len(parts), 1, sharex=True, height_ratios=[len(part) + 1.5 for part in parts])
     )
@@ -615,11 +550,11 @@ def waterfall(table: pd.DataFrame, *, reasons: int) -> Figure:
         date = f" on {pd.Timestamp(first['as_of']).date()}" if pd.Timestamp(first["as_of"]).year > 1970 else ""
         axes.set_title(f"Lead {first['lead_id']}{date} scores {part['points'].iloc[-1]:.1f} of 100")
     panels[-1].set_xlabel("Score (chance of converting, %)")
-    _headline(figure, "The points of all criteria lead from the base to the score and leave nothing over")
+    headline(figure, "The points of all criteria lead from the base to the score and leave nothing over")
     return figure
 
 
-@_styled
+@styled
 def beeswarm(contributions: pd.DataFrame, values: pd.DataFrame, *, most: int = 15) -> Figure:
     """Contribution of the strongest features to every sampled lead, coloured by the feature's value.
 
@@ -630,7 +565,7 @@ def beeswarm(contributions: pd.DataFrame, values: pd.DataFrame, *, most: int = 1
     """
     weight = contributions.abs().mean().sort_values(ascending=False, kind="stable")
     names = list(weight.index[:most])
-    figure = _figure(max(3.0, 1.5 + 0.36 * len(names)))
+    figure = canvas(max(3.0, 1.5 + 0.36 * len(names)))
     axes = figure.add_subplot()
     # Without the palest end, which is lost on white, and without grey, which stands for no value.
     colours = ListedColormap(mpl.colormaps["plasma"](np.linspace(0, 0.87, 256)))
@@ -745,11 +680,6 @@ def _named_after(tag: str, name: str) -> str:
     tag = re.sub(r'( id="|url\(#)', rf"\1{name}-", tag.replace("xlink:href", "href"))
     tag = tag.replace(' href="#', f' href="#{name}-')
     return tag.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
-
-
-def _headline(figure: Figure, text: str) -> None:
-    """A title for the whole figure, at its left edge."""
-    figure.suptitle(text, x=0.01, ha="left", fontsize=10.5)
 
 
 def _date_axis(axes: Axes) -> None:

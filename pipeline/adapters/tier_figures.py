@@ -1,4 +1,4 @@
-"""Figures of tiers that pay, in the style of `figures`: drawing from tables, nothing is computed here."""
+"""Figures of tiers that pay, in the house style: drawing from tables, nothing is computed here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from pipeline.adapters.figures import BLUE, GREY, ORANGE, _figure, _headline, _styled
+from pipeline.adapters.drawing import BLUE, GREY, ORANGE, canvas, headline, styled
 
 GREEN = "#009E73"
 
@@ -19,7 +19,7 @@ GREEN = "#009E73"
 DRAWN_SHARE = 0.005
 
 
-@_styled
+@styled
 def profit(
     curve: pd.DataFrame,
     tiers: Sequence[tuple[str, float]],
@@ -37,7 +37,7 @@ def profit(
         per_week: leads sales can work a week; None where no limit is drawn.
         level: of the intervals.
     """
-    figure = _figure(5.6)
+    figure = canvas(5.6)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     rows = curve.sort_values("cut_off")
     x = rows["cut_off"].to_numpy()
@@ -81,7 +81,7 @@ def profit(
     low, high = float(np.min(rows["profit_low"])), float(np.max(rows["profit_high"]))
     top.set_ylim(min(low, 0.0) - 0.05 * (high - low), high + 0.05 * (high - low))
     top.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2, fontsize=9)
-    _headline(figure, _said(curve, tiers, break_even))
+    headline(figure, _said(curve, tiers, break_even))
     return figure
 
 
