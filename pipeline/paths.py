@@ -129,6 +129,7 @@ _CATALOGUE = [
     ),
     *_rows(
         "explain",
+        ("scores.parquet", "test snapshot", "lead_id as_of", "everything the scorer returned"),
         ("criteria.csv", "criterion", "criterion", "weight, direction and gain of each criterion"),
         ("criteria_over_time.csv", "criterion", "quarter criterion", "whether each criterion works in every quarter"),
         ("dependence.csv", "bin", "feature place", "mean contribution by value, per feature"),
@@ -153,7 +154,7 @@ _CATALOGUE = [
         ("fairness.csv", "group", "feature value", "calibration gap and share in the top tier, by value of categories"),
         ("examples.csv", "step", "lead_id as_of step", "leads of the training page taken apart, from base to score"),
         ("leak_price.csv", "column", "column", "figures without and with each column called leak or suspect"),
-        ("scores.parquet", "test snapshot", "lead_id as_of", "everything the scorer returned, and the label"),
+        ("scores.parquet", "test snapshot", "lead_id as_of", "scores of `explain`, and the label"),
         ("rival_scores.parquet", "test snapshot", "lead_id as_of", "each rival's probability"),
         ("reliability.png", "figure", "", "score against observed conversion"),
         ("lift.png", "figure", "", "lift and capture curves"),

@@ -43,6 +43,7 @@ def run(stage: Stage) -> None:
     found = trained["signal"]
     tables = [stage.table(f"validate/{name}.parquet") for name in ("leads", "activities", "changes")]
     snapshots = stage.table("featurize/snapshots.parquet")
+    scores = stage.table("explain/scores.parquet")
     told = {
         "leaks": leaks,
         "periods": stage.csv("featurize/periods.csv"),
@@ -58,7 +59,8 @@ def run(stage: Stage) -> None:
     names = [feature["name"] for feature in specified]
     rows = rows_at(tables[0], test[KEY])
     check_features(scorer.features(rows, *tables[1:]), test[names])
-    scores = scorer.score(rows, *tables[1:]).assign(label=test["label"])
+    check_scores(scores, test[KEY], scorer.version)
+    scores = scores.assign(label=test["label"])
     rivals = Rivals.fit(
         snapshots[snapshots["split"] != "test"], names, bins=params.bins, seed=shared.seed, threads=shared.threads
     )
@@ -177,6 +179,27 @@ def run(stage: Stage) -> None:
         stage.log.warning(sentence)
     if summary["warning"]:
         stage.log.warning(summary["warning"])
+
+
+def check_scores(scores: pd.DataFrame, test: pd.DataFrame, version: str) -> None:
+    """What is judged must be what this scorer returned for the test snapshots, one row each, in their order.
+
+    Args:
+        scores: as `explain` saved them. `test`: key of the test snapshots.
+
+    Raises:
+        ArtefactError: rows of other snapshots, or of another scorer; the message counts them.
+    """
+    if not scores[KEY].equals(test):
+        raise ArtefactError(
+            f"explain/scores.parquet holds {len(scores):,} rows that are not the {len(test):,} snapshots of the test "
+            "window in their order; run `dvc repro -f explain`."
+        )
+    if others := int((scores["model_version"] != version).sum()):
+        raise ArtefactError(
+            f"{others:,} rows of explain/scores.parquet were not scored by {version}, the scorer of "
+            "calibrate/scorer; run `dvc repro -f explain`."
+        )
 
 
 def check_features(built: pd.DataFrame, stored: pd.DataFrame) -> None:

@@ -29,9 +29,9 @@ def run(stage: Stage) -> None:
     test = snapshots.loc[snapshots["split"] == "test"]
 
     # Call
-    scores = scorer.score(rows_at(leads, test[KEY]), activities, changes)
-    fit = (scores["refused"] == "").to_numpy()
-    judged, scores = test[fit].reset_index(drop=True), scores[fit].reset_index(drop=True)
+    returned = scorer.score(rows_at(leads, test[KEY]), activities, changes)
+    fit = (returned["refused"] == "").to_numpy()
+    judged, scores = test[fit].reset_index(drop=True), returned[fit].reset_index(drop=True)
     whole = explanation.adds_up(scores)
     if not whole.all():
         raise ArtefactError(
@@ -60,6 +60,7 @@ def run(stage: Stage) -> None:
     }
 
     # Save
+    stage.save_table("explain/scores.parquet", returned)
     stage.save_csv("explain/criteria.csv", criteria)
     stage.save_csv("explain/criteria_over_time.csv", over_time)
     stage.save_csv("explain/dependence.csv", dependence)

@@ -13,7 +13,7 @@ from pipeline.paths import catalogue
 from pipeline.scorer.features import feature_list
 from pipeline.scoring.metrics import METRICS
 from pipeline.scoring.rivals import RIVALS
-from pipeline.stages.evaluate import check_features
+from pipeline.stages.evaluate import check_features, check_scores
 
 KEY = ["lead_id", "as_of"]
 #: The demo's strategist has a points card.
@@ -138,6 +138,28 @@ def test_equal_features_pass_with_gaps_in_the_same_places():
 def test_a_scorer_that_builds_other_features_is_refused(built, words):
     with pytest.raises(ArtefactError, match=words):
         check_features(built, STORED)
+
+
+LOOKS = pd.DataFrame({"lead_id": pd.Series(["a", "a", "b"], dtype="str"), "as_of": pd.to_datetime([1, 2, 1], unit="D")})
+RETURNED = LOOKS.assign(model_version=pd.Series(["demo-1"] * 3, dtype="str"), score=[1.0, np.nan, 3.0])
+
+
+def test_scores_of_the_test_snapshots_by_this_scorer_pass_refused_rows_included():
+    check_scores(RETURNED, LOOKS, "demo-1")
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (RETURNED.iloc[:2], r"2 rows that are not the 3 snapshots"),
+        (RETURNED.iloc[::-1].reset_index(drop=True), "in their order"),
+        (RETURNED.assign(as_of=LOOKS["as_of"] + pd.Timedelta(days=1)), "in their order"),
+        (RETURNED.assign(model_version=["demo-1", "demo-1", "demo-2"]), r"1 rows .* not scored by demo-1"),
+    ],
+)
+def test_scores_of_other_rows_or_of_another_scorer_are_refused(returned, words):
+    with pytest.raises(ArtefactError, match=words):
+        check_scores(returned, LOOKS, "demo-1")
 
 
 def test_what_was_found_before_the_test_window_is_among_the_figures(run, demo_run):
