@@ -5,7 +5,6 @@ Points come from the reasons of every scored row; log-odds come from the contrib
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.scoring import weights
-from pipeline.scoring.examples import taken_apart
+from pipeline.scoring.examples import reasons, taken_apart
 
 KEY = ["lead_id", "as_of"]
 
@@ -30,31 +29,34 @@ def points(scores: pd.DataFrame) -> pd.DataFrame:
     Args:
         scores: `reasons`, a JSON list of objects per row, as the scorer returns it.
     """
-    listed = [
-        (k, one["criterion"], one["points"]) for k, text in enumerate(scores["reasons"]) for one in json.loads(text)
-    ]
-    place, criterion, value = zip(*listed, strict=True) if listed else ((), (), ())
+    listed = reasons(scores)
+    flat = [one for row in listed for one in row]
     return pd.DataFrame(
         {
-            "place": np.array(place, dtype="int64"),
-            "criterion": pd.Series(criterion, dtype="str"),
-            "points": _tenths(np.array(value, dtype="float64")),
+            "place": np.repeat(np.arange(len(listed)), [len(row) for row in listed]),
+            "criterion": pd.Series([one["criterion"] for one in flat], dtype="str"),
+            "points": _tenths(np.array([one["points"] for one in flat], dtype="float64")),
         }
     )
 
 
-def adds_up(scores: pd.DataFrame) -> np.ndarray:
-    """True for every row whose base and points give its score exactly, counted in tenths of a point."""
-    found = points(scores)
+def adds_up(scores: pd.DataFrame, found: pd.DataFrame) -> np.ndarray:
+    """True for every row whose base and points give its score exactly, counted in tenths of a point.
+
+    Args:
+        found: the `points` of the same rows.
+    """
     total = np.bincount(found["place"], weights=found["points"], minlength=len(scores)).astype("int64")
     return np.asarray(_tenths(scores["base"].to_numpy()) + total == _tenths(scores["score"].to_numpy()))
 
 
-def criteria(scores: pd.DataFrame, contributions: pd.DataFrame, features: Sequence[dict[str, str]]) -> pd.DataFrame:
+def criteria(
+    found: pd.DataFrame, rows: int, contributions: pd.DataFrame, features: Sequence[dict[str, str]]
+) -> pd.DataFrame:
     """Weight of every criterion, strongest first.
 
     Args:
-        scores: scored rows, with `reasons`.
+        found: `points` of the scored rows, of which there are `rows`.
         contributions: log-odds of a sample of rows, one column per feature.
         features: `name`, `criterion` and `group` of every feature.
 
@@ -63,14 +65,13 @@ def criteria(scores: pd.DataFrame, contributions: pd.DataFrame, features: Sequen
         over all scored rows (absent reasons count 0), `share` of the absolute points (0 to 1), and
         `mean_absolute_log_odds` over the sample.
     """
-    found = points(scores)
     groups = {feature["criterion"]: feature["group"] for feature in features}
     names = list(dict.fromkeys([*groups, *found["criterion"]]))
     # The current level has points and no features.
     log_odds = weights.terms(contributions, features).reindex(columns=names, fill_value=0.0)
     absolute = found["points"].abs().groupby(found["criterion"]).sum()
     signed = found["points"].groupby(found["criterion"]).sum()
-    per_row = 10 * max(1, len(scores))
+    per_row = 10 * max(1, rows)
     table = pd.DataFrame(
         {
             "criterion": pd.Series(names, dtype="str"),

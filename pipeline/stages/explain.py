@@ -32,7 +32,8 @@ def run(stage: Stage) -> None:
     returned = scorer.score(rows_at(leads, test[KEY]), activities, changes)
     fit = (returned["refused"] == "").to_numpy()
     judged, scores = test[fit].reset_index(drop=True), returned[fit].reset_index(drop=True)
-    whole = explanation.adds_up(scores)
+    points = explanation.points(scores)
+    whole = explanation.adds_up(scores, points)
     if not whole.all():
         raise ArtefactError(
             f"the reasons of {int((~whole).sum()):,} of {len(whole):,} test rows do not add up to their score. This is "
@@ -47,7 +48,9 @@ def run(stage: Stage) -> None:
     drawn = explanation.sample(len(judged), params.sample_rows, stage.params.run.seed)
     some, contributions = (table.iloc[drawn].reset_index(drop=True) for table in (judged, parts))
     built = some[names]
-    criteria = explanation.criteria(scores, contributions, specified).merge(learned, on="criterion", how="left")
+    criteria = explanation.criteria(points, len(scores), contributions, specified).merge(
+        learned, on="criterion", how="left"
+    )
     by_feature = explanation.feature_weights(contributions, specified)
     waterfalls = explanation.waterfalls(scores, params.waterfalls)
     apart = np.abs(scorer.calibration.probability(margin) - scores["probability"].to_numpy())[drawn]

@@ -56,21 +56,19 @@ def test_points_are_the_reasons_in_tenths() -> None:
 
 
 def test_a_sum_counts_only_when_exact_to_the_tenth() -> None:
-    found = explanation.adds_up(
-        scores(
-            ("a", 10.0, 12.3, [["Visits", 3.0], ["Region", -0.7]]),
-            ("b", 10.0, 10.0, []),
-            ("c", 10.0, 10.1, []),
-            # In floating point 0.1 + 0.2 is not 0.3; in tenths it is.
-            ("d", 0.1, 0.3, [["Visits", 0.2]]),
-        )
+    rows = scores(
+        ("a", 10.0, 12.3, [["Visits", 3.0], ["Region", -0.7]]),
+        ("b", 10.0, 10.0, []),
+        ("c", 10.0, 10.1, []),
+        # In floating point 0.1 + 0.2 is not 0.3; in tenths it is.
+        ("d", 0.1, 0.3, [["Visits", 0.2]]),
     )
-    assert found.tolist() == [True, True, False, True]
+    assert explanation.adds_up(rows, explanation.points(rows)).tolist() == [True, True, False, True]
 
 
 def test_criteria_have_points_over_all_rows_and_log_odds_over_the_sample() -> None:
     contributions = pd.DataFrame({"visits_7d": [1.0, -1.0], "visits": [0.5, 0.5], "region": [-0.25, 0.0]})
-    found = explanation.criteria(TWO, contributions, FEATURES)
+    found = explanation.criteria(explanation.points(TWO), len(TWO), contributions, FEATURES)
     # Points: 3.0 and 0 of two rows; log-odds: features of one criterion are added first, |1.5| and |-0.5|.
     assert found.to_dict("records") == [
         {
@@ -96,7 +94,8 @@ def test_criteria_have_points_over_all_rows_and_log_odds_over_the_sample() -> No
 
 def test_the_current_level_is_a_criterion_where_it_gives_points() -> None:
     contributions = pd.DataFrame({"visits_7d": [1.0], "visits": [0.5], "region": [0.0]})
-    found = explanation.criteria(scores(("a", 10.0, 11.0, [["Current level", 1.0]])), contributions, FEATURES)
+    told = explanation.points(scores(("a", 10.0, 11.0, [["Current level", 1.0]])))
+    found = explanation.criteria(told, 1, contributions, FEATURES)
     assert found["criterion"].tolist() == ["Current level", "Region", "Visits"]
     assert found["features"].tolist() == [0, 1, 2]
     assert found["group"].tolist() == ["", "fit", "engagement"]
