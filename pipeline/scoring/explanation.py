@@ -6,15 +6,131 @@ Points come from the reasons of every scored row; log-odds come from the contrib
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline.errors import ArtefactError
+from pipeline.params import Explain
+from pipeline.scorer import Scorer
 from pipeline.scoring import weights
 from pipeline.scoring.examples import reasons, taken_apart
 
 KEY = ["lead_id", "as_of"]
+
+#: What criteria that help nobody do, in a log's words.
+VERDICTS = {"adds nothing": "add nothing that can be told from chance", "misleads": "cost log-loss"}
+
+
+# The test window taken apart
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Scored rows of the test window with all that their scores are made of, in one order.
+
+    `rows`: key, label and features. `scores`: as the scorer returned them. `points`: see `points`. `contributions`:
+    log-odds, one column per feature. `margin`: base, contributions and current level, in log-odds, shape (n_rows,).
+    """
+
+    rows: pd.DataFrame
+    scores: pd.DataFrame
+    points: pd.DataFrame
+    contributions: pd.DataFrame
+    margin: np.ndarray
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some rows of an `Apart`: their places in it, their rows and their contributions."""
+
+    places: np.ndarray
+    rows: pd.DataFrame
+    contributions: pd.DataFrame
+
+
+def take_apart(scorer: Scorer, test: pd.DataFrame, returned: pd.DataFrame, features: Sequence[dict[str, str]]) -> Apart:
+    """Take every row with a score apart.
+
+    Args:
+        test: snapshots of the test window: key, label and features. `returned`: what the scorer made of them, in the
+            same order, refused rows included.
+        features: `name`, `criterion`, `group` and `type` of every feature.
+
+    Raises:
+        ArtefactError: base and points do not give the score, of however few rows.
+    """
+    fit = (returned["refused"] == "").to_numpy()
+    rows, scores = test[fit].reset_index(drop=True), returned[fit].reset_index(drop=True)
+    found = points(scores)
+    whole = adds_up(scores, found)
+    if not whole.all():
+        raise ArtefactError(
+            f"the reasons of {int((~whole).sum()):,} of {len(whole):,} test rows do not add up to their score. This is "
+            "a fault in the scorer's code, not in the data; a scorer with it must not be registered."
+        )
+    names = [feature["name"] for feature in features]
+    parts = pd.DataFrame(scorer.margin.contributions(rows[names]), columns=names)
+    return Apart(rows, scores, found, parts, scorer.margin.base + parts.sum(axis=1).to_numpy() + scorer.level)
+
+
+def draw(apart: Apart, size: int, seed: int) -> Sample:
+    """At most `size` rows, see `sample`."""
+    places = sample(len(apart.rows), size, seed)
+    return Sample(places, *(table.iloc[places].reset_index(drop=True) for table in (apart.rows, apart.contributions)))
+
+
+def tables(
+    scorer: Scorer, apart: Apart, drawn: Sample, features: Sequence[dict[str, str]], params: Explain
+) -> dict[str, pd.DataFrame]:
+    """Result tables by the names of the files that they become: `criteria`, `criteria_over_time`, `dependence`,
+    `features`, `waterfalls`. Points are of every row, mean log-odds of criteria and features of the sample."""
+    names = [feature["name"] for feature in features]
+    log_odds = scorer.calibration.log_odds(apart.margin)
+    learned, over_time = weights.learned(apart.rows, apart.contributions, features, log_odds, params)
+    weighed = criteria(apart.points, len(apart.rows), drawn.contributions, features)
+    return {
+        "criteria": weighed.merge(learned, on="criterion", how="left"),
+        "criteria_over_time": over_time,
+        "dependence": weights.dependence(apart.rows[names], apart.contributions, features, bins=params.bins),
+        "features": feature_weights(drawn.contributions, features),
+        "waterfalls": waterfalls(apart.scores, params.waterfalls),
+    }
+
+
+def agreement(scorer: Scorer, apart: Apart, drawn: Sample) -> dict[str, Any]:
+    """How far, on the sample, contributions are from SHAP's own and probabilities from what contributions add up to;
+    see `shap_agreement`."""
+    added = scorer.calibration.probability(apart.margin)[drawn.places]
+    shown = apart.scores["probability"].to_numpy()[drawn.places]
+    matrix = scorer.margin.encoder.matrix(drawn.rows[list(drawn.contributions)])
+    return shap_agreement(scorer.members, matrix) | {
+        "rows_checked": len(apart.rows),
+        "rows_adding_up": int(adds_up(apart.scores, apart.points).sum()),
+        "sampled_rows": len(drawn.rows),
+        "largest_probability_difference": float(np.abs(added - shown).max(initial=0.0)),
+        "model_version": scorer.version,
+    }
+
+
+def sentences(weighed: pd.DataFrame) -> list[str]:
+    """Which criteria cannot be told from chance or do harm on later leads, one sentence per verdict.
+
+    Args:
+        weighed: the table `criteria`; the current level has no verdict.
+    """
+    judged = int(weighed["verdict"].notna().sum())
+    named = {verdict: weighed.loc[weighed["verdict"] == verdict, "criterion"].tolist() for verdict in VERDICTS}
+    return [
+        f"on later leads {len(names)} of {judged} criteria {VERDICTS[verdict]}: {', '.join(names)}"
+        for verdict, names in named.items()
+        if names
+    ]
+
+
+# Their parts
 
 
 def sample(n_rows: int, size: int, seed: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import xgboost as xgb
 
+from pipeline.errors import ArtefactError
 from pipeline.params import load
 from pipeline.scorer.margin import Encoder, LogisticMember, XGBoostMember
 from pipeline.scoring import explanation, fit
@@ -64,6 +66,50 @@ def test_a_sum_counts_only_when_exact_to_the_tenth() -> None:
         ("d", 0.1, 0.3, [["Visits", 0.2]]),
     )
     assert explanation.adds_up(rows, explanation.points(rows)).tolist() == [True, True, False, True]
+
+
+def stub(level: float = 0.5) -> Any:
+    """A scorer of one feature, whose contribution is its value."""
+    margin = SimpleNamespace(base=-1.0, contributions=lambda rows: rows[["region"]].to_numpy("float64"))
+    return SimpleNamespace(margin=margin, level=level)
+
+
+def test_rows_with_a_score_are_taken_apart_in_their_order() -> None:
+    test = TWO[["lead_id", "as_of"]].assign(label=[1, 0], region=[2.0, 4.0])
+    refused = TWO.assign(refused=["created_at is missing", ""])
+    apart = explanation.take_apart(stub(), test, refused, FEATURES[2:])
+    assert apart.rows["lead_id"].tolist() == apart.scores["lead_id"].tolist() == ["b"]
+    assert apart.contributions.to_dict("list") == {"region": [4.0]}
+    assert apart.margin.tolist() == [-1.0 + 4.0 + 0.5]  # base, contribution, current level
+    assert apart.points.empty
+
+
+def test_reasons_that_do_not_add_up_are_refused_by_their_number() -> None:
+    wrong = TWO.assign(refused="", score=[12.3, 10.1])
+    test = TWO[["lead_id", "as_of"]].assign(label=[1, 0], region=[2.0, 4.0])
+    with pytest.raises(ArtefactError, match="reasons of 1 of 2 test rows do not add up"):
+        explanation.take_apart(stub(), test, wrong, FEATURES[2:])
+
+
+def test_a_sample_keeps_rows_and_contributions_together() -> None:
+    rows = pd.DataFrame({"lead_id": list("abcdef"), "region": np.arange(6.0)})
+    apart = explanation.Apart(rows, rows, rows, rows[["region"]], np.arange(6.0))
+    drawn = explanation.draw(apart, 4, seed=1)
+    assert len(drawn.places) == 4 and (np.diff(drawn.places) > 0).all()
+    assert drawn.rows["region"].tolist() == drawn.contributions["region"].tolist() == drawn.places.tolist()
+
+
+def test_criteria_without_a_use_are_named_per_verdict_and_the_current_level_is_not_counted() -> None:
+    weighed = pd.DataFrame(
+        {
+            "criterion": ["Visits", "Region", "Age", "Current level"],
+            "verdict": ["adds", "adds nothing", "adds nothing", np.nan],
+        }
+    )
+    assert explanation.sentences(weighed) == [
+        "on later leads 2 of 3 criteria add nothing that can be told from chance: Region, Age"
+    ]
+    assert explanation.sentences(weighed.head(1)) == []
 
 
 def test_criteria_have_points_over_all_rows_and_log_odds_over_the_sample() -> None:

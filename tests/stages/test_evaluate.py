@@ -7,13 +7,11 @@ import pandas as pd
 import pytest
 from sklearn import metrics as library
 
-from pipeline.errors import ArtefactError
 from pipeline.params import load
 from pipeline.paths import catalogue
 from pipeline.scorer.features import feature_list
 from pipeline.scoring.metrics import METRICS
 from pipeline.scoring.rivals import RIVALS
-from pipeline.stages.evaluate import check_features, check_scores
 
 KEY = ["lead_id", "as_of"]
 #: The demo's strategist has a points card.
@@ -117,49 +115,6 @@ def test_keys_name_their_rows(run):
     assert not run["slices"].duplicated(["feature", "value"]).any()
     assert not run["fairness"].duplicated(["feature", "value"]).any()
     assert not run["examples"].duplicated([*KEY, "step"]).any()
-
-
-STORED = pd.DataFrame({"visits": [1.0, np.nan], "region": pd.Series(["west", None], dtype="str")})
-
-
-def test_equal_features_pass_with_gaps_in_the_same_places():
-    check_features(STORED.copy(), STORED)
-
-
-@pytest.mark.parametrize(
-    ("built", "words"),
-    [
-        (STORED.assign(visits=[1.0 + 1e-15, np.nan]), r"visits \(1 rows\)"),
-        (STORED.assign(visits=[1.0, 0.0]), r"visits \(1 rows\)"),
-        (STORED.assign(region=pd.Series(["west", "north"], dtype="str")), r"region \(1 rows\)"),
-        (STORED[["region", "visits"]], "other features"),
-    ],
-)
-def test_a_scorer_that_builds_other_features_is_refused(built, words):
-    with pytest.raises(ArtefactError, match=words):
-        check_features(built, STORED)
-
-
-LOOKS = pd.DataFrame({"lead_id": pd.Series(["a", "a", "b"], dtype="str"), "as_of": pd.to_datetime([1, 2, 1], unit="D")})
-RETURNED = LOOKS.assign(model_version=pd.Series(["demo-1"] * 3, dtype="str"), score=[1.0, np.nan, 3.0])
-
-
-def test_scores_of_the_test_snapshots_by_this_scorer_pass_refused_rows_included():
-    check_scores(RETURNED, LOOKS, "demo-1")
-
-
-@pytest.mark.parametrize(
-    ("returned", "words"),
-    [
-        (RETURNED.iloc[:2], r"2 rows that are not the 3 snapshots"),
-        (RETURNED.iloc[::-1].reset_index(drop=True), "in their order"),
-        (RETURNED.assign(as_of=LOOKS["as_of"] + pd.Timedelta(days=1)), "in their order"),
-        (RETURNED.assign(model_version=["demo-1", "demo-1", "demo-2"]), r"1 rows .* not scored by demo-1"),
-    ],
-)
-def test_scores_of_other_rows_or_of_another_scorer_are_refused(returned, words):
-    with pytest.raises(ArtefactError, match=words):
-        check_scores(returned, LOOKS, "demo-1")
 
 
 def test_what_was_found_before_the_test_window_is_among_the_figures(run, demo_run):
