@@ -136,7 +136,7 @@ def test_groups_are_counted_among_the_rows_with_a_score_and_watched_columns_are_
     made, _ = window()
     region = {"name": "region", "criterion": "Region", "group": "fit", "kind": "category", "tracked": False}
     spec = {"profile": [region], "aged": False, "kinds": [], "windows_days": []}
-    category = {"type": "category", "known_at": "creation"}
+    category = {"role": "feature", "type": "category", "known_at": "creation"}
     resolved = resolved_with(region=category, language=category | {"role": "ignored"})
     found = evaluation.by_group(made, spec, resolved, [{"name": "A", "from": 301}, {"name": "B", "from": 0}], LITTLE)
     rows = made.snapshots[made.scored]
