@@ -43,6 +43,10 @@ DECIDED = ("passed", "letter", "checks", "warnings", "drift")
 #: Differs between equal runs, so it cannot name a candidate.
 UNSTABLE = ("validate/docs",)
 
+#: dvc.lock has thousands of lines: it is read and written by the library's parser in C, wherever that was built.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 #: Figures of metrics.json that a description shows, in order: how each is written, and a reader's words for it.
 HEADLINE = {
     "log_loss": ("{:.4f}", "log-loss; lower is better"),
@@ -256,9 +260,9 @@ def _stage_artifacts(candidate: Candidate, folder: Path) -> None:
     shutil.copyfile(candidate.workspace.params, folder / "params.yaml")
     locked = candidate.workspace.root / "dvc.lock"
     if locked.is_file():
-        content = yaml.safe_load(locked.read_text(encoding="utf-8"))
+        content = yaml.load(locked.read_text(encoding="utf-8"), LOADER)
         stages = {stage: entry for stage, entry in content.get("stages", {}).items() if stage != "register"}
-        files.write_text(folder / "dvc.lock", yaml.safe_dump(content | {"stages": stages}, sort_keys=False))
+        files.write_text(folder / "dvc.lock", yaml.dump(content | {"stages": stages}, Dumper=DUMPER, sort_keys=False))
 
 
 def _log_decision(

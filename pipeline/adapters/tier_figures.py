@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,20 @@ GREEN = "#009E73"
 
 #: Scores that a smaller share of the leads reaches are not drawn.
 DRAWN_SHARE = 0.005
+
+
+@styled
+def worth(curve: pd.DataFrame, told: Mapping[str, Any] | None, level: float) -> Figure:
+    """`profit`, or a note where nobody says what a call and a deal are worth.
+
+    Args:
+        told: `lines`, what is drawn beside the curve; None for the note.
+    """
+    if told is not None:
+        return profit(curve, level=level, **told["lines"])
+    figure = canvas(1.2)
+    headline(figure, "No playbook says what a call costs and what a deal is worth: no profit to draw")
+    return figure
 
 
 @styled

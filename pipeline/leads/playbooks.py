@@ -149,6 +149,22 @@ def check(playbook: Playbook, tiers: Sequence[str], kinds: Collection[str], *, f
         raise ParamsError("\n".join(f"{file}: {fault}" for fault in faults))
 
 
+def check_worth(playbook: Playbook, *, dated: bool, file: str) -> None:
+    """What tiers bring a week needs to know how many leads come in a week.
+
+    Args:
+        dated: the source has creation times, which tell.
+
+    Raises:
+        ParamsError: it has none, and `worth` does not say.
+    """
+    if playbook.worth is not None and playbook.worth.new_per_week is None and not dated:
+        raise ParamsError(
+            f"{file}: worth: the source has no creation times, which would say how many leads come in a week; state "
+            "it as `new_per_week`."
+        )
+
+
 def in_words(play: Play) -> str:
     """One play in a line, for the terminal.
 

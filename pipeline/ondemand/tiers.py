@@ -76,7 +76,7 @@ def find(workspace: Workspace, params: Params, asked: Asked, *, period: tier_his
     """
     results = files.Results(workspace)
     resolved = contract_of_run(results, params)
-    playbook = playbook_files.of_contract(workspace, resolved.name)
+    playbook = playbook_files.of_contract(workspace, resolved)
     terms = asked.terms(playbook)
     bands = None
     if asked.scores is not None:

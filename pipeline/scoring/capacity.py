@@ -306,6 +306,20 @@ def by_scores(starts: Mapping[str, float]) -> list[dict[str, Any]]:
 # Tables
 
 
+def no_curve() -> pd.DataFrame:
+    """The columns of `curve` without a row: nobody says what a call and a deal are worth."""
+    return pd.DataFrame(columns=["cut_off", *_ranged(FIGURES), "expected_profit"], dtype="float64")
+
+
+def no_table() -> pd.DataFrame:
+    """The columns of `table` without a row."""
+    return pd.DataFrame(columns=["tier", "from_score", *_ranged(FIGURES)], dtype="float64").astype({"tier": "str"})
+
+
+def _ranged(names: Sequence[str]) -> list[str]:
+    return [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+
+
 def curve(found: Flow, draws: Flow, terms: Terms, level: float) -> pd.DataFrame:
     """Every cut-off with its figures a week, falling from 100.0 to 0.0: 1001 rows.
 

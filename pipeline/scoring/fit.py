@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,9 @@ class Rows:
         label: 0 or 1, shape (n_rows,). Both occur.
         place: where each row's lead stands on the axis of the split, shape (n_rows,): rows of one place are one lead's.
         directions: per feature 1 where the chance may only rise with it, -1 where it may only fall, 0 where it is free.
+
+    Members of the logistic families are kept with the rows that they were fitted on: trees begin from members that are
+    tried by themselves too, and their fit takes longer than that of the trees.
     """
 
     encoder: Encoder
@@ -33,6 +39,8 @@ class Rows:
     label: np.ndarray
     place: np.ndarray
     directions: np.ndarray
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
+    _members: dict[str, Future[LogisticMember]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def encode(
@@ -51,6 +59,18 @@ class Rows:
         age = (last - self.place) / max(last - first, 1)
         weight = np.exp2(-age / half_life)
         return np.asarray(weight / weight.mean())
+
+    def once(self, name: str, fit: Callable[[], LogisticMember]) -> LogisticMember:
+        """The member fitted under this name; whoever asks for it meanwhile, from another thread, waits."""
+        with self._lock:
+            first = name not in self._members
+            member = self._members.setdefault(name, Future())
+        if first:
+            try:
+                member.set_result(fit())
+            except BaseException as fault:
+                member.set_exception(fault)
+        return member.result()
 
 
 def best_intercept(label: np.ndarray, margin: np.ndarray) -> float:
@@ -103,14 +123,19 @@ def fit_member(
     rows: Rows, settings: Settings, *, clip: float, rounds: int, seed: int, threads: int, start: Start | None = None
 ) -> LogisticMember | XGBoostMember:
     """Fit one member; `rounds`, `seed` and `start` are those of the trees, `clip` that of the logistic families."""
-    if isinstance(settings, LogisticSettings):
-        return fit_logistic(rows, settings, clip=clip)
-    if isinstance(settings, ScorecardSettings):
-        return fit_scorecard(rows, settings)
-    return fit_xgboost(rows, settings, rounds=rounds, seed=seed, threads=threads, start=start)
+    if isinstance(settings, XGBoostSettings):
+        return fit_xgboost(rows, settings, rounds=rounds, seed=seed, threads=threads, start=start)
+    return _fit_once(rows, settings, clip)
 
 
 # Logistic families
+
+
+def _fit_once(rows: Rows, settings: LogisticSettings | ScorecardSettings, clip: float) -> LogisticMember:
+    """A member of a logistic family; the one that these rows know already, where there is one."""
+    if isinstance(settings, ScorecardSettings):
+        return rows.once(f"scorecard {settings.model_dump_json()}", lambda: fit_scorecard(rows, settings))
+    return rows.once(f"logistic {settings.model_dump_json()} {clip!r}", lambda: fit_logistic(rows, settings, clip=clip))
 
 
 @dataclass(frozen=True)
@@ -324,10 +349,7 @@ def _ridge(
 
 def _fit_start(rows: Rows, start: Start, half_life: float) -> LogisticMember:
     """The member that trees begin from, with the half-life of the trees."""
-    settings = start.settings.model_copy(update={"half_life": half_life})
-    if isinstance(settings, ScorecardSettings):
-        return fit_scorecard(rows, settings)
-    return fit_logistic(rows, settings, clip=start.clip)
+    return _fit_once(rows, start.settings.model_copy(update={"half_life": half_life}), start.clip)
 
 
 def _target_values(rows: Rows, prior: float, weight: np.ndarray | None) -> dict[str, list[float]]:

@@ -47,8 +47,9 @@ SLICE = (
     "auc",
 )
 
-#: Weights held at once while resampling (rows x samples), so that memory stays bounded on millions of rows.
-_BLOCK = 4_000_000
+#: Weights held at once while resampling (rows x samples): memory stays bounded on millions of rows, and what is worked
+#: on stays near the processor.
+_BLOCK = 1_000_000
 
 Array = np.ndarray
 
@@ -394,7 +395,7 @@ def _lift_capture(weight: Array, positive: Array, share: float) -> tuple[Array, 
     total, conversions = weight[:, -1], positive[:, -1]
     called = share * total
     step = np.minimum((weight < called[:, None]).sum(axis=1), weight.shape[1] - 1)
-    before, found = _before(weight)[row, step], _before(positive)[row, step]
+    before, found = (np.where(step > 0, upto[row, step - 1], 0.0) for upto in (weight, positive))
     width, hits = weight[row, step] - before, positive[row, step] - found
     # All over `width`, so that whole rows give exact results: lift 1 at share 1, and at any share of a constant score.
     found = found * width + (called - before) * hits

@@ -73,27 +73,33 @@ def of(
     table = capacity.table(flow, draws, chosen, terms, params.interval_level)
     if bands is None:
         table = capacity.with_start_intervals(table, draws, terms, params.interval_level)
-    history = pd.DataFrame(columns=tier_history.COLUMNS)
-    if window["axis"] == "created_at":
-        history = _history(looks, chosen, period, params)
+    over_time = history(looks, window, chosen, params, period=period)
     return Payoff(
         terms=terms,
         table=table,
         curve=capacity.curve(flow, draws, terms, params.interval_level),
-        history=history,
+        history=over_time,
         bands=chosen,
         sentences=[*sentences, *_economy(flow, terms)],
-        moved=_moved(history),
+        moved=_moved(over_time),
     )
 
 
-def _history(
-    looks: pd.DataFrame, bands: list[dict[str, Any]], period: tier_history.Period, params: Evaluate
+def history(
+    looks: pd.DataFrame,
+    window: Mapping[Any, Any],
+    bands: Sequence[Mapping[str, Any]],
+    params: Evaluate,
+    *,
+    period: tier_history.Period,
 ) -> pd.DataFrame:
+    """Whether tiers moved, as `tier_history.by_period` tells; empty without a time axis. Arguments as `of`."""
+    if window["axis"] != "created_at":
+        return pd.DataFrame(columns=tier_history.COLUMNS)
     first = tier_history.first_looks(looks)
     tenths = (first["score"] * 10).round().astype("int64").to_numpy()
     return tier_history.by_period(
-        first.assign(tier=scorer_tiers.name(tenths, bands)),
+        first.assign(tier=scorer_tiers.name(tenths, [dict(band) for band in bands])),
         [band["name"] for band in bands],
         period=period,
         level=params.interval_level,

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.leads.playbooks import Play, in_words
+from pipeline.params import Evaluate
 from pipeline.scoring import metrics
 from pipeline.scoring.capacity import FIGURES
 from pipeline.scoring.payoff import Payoff
@@ -18,6 +19,27 @@ from pipeline.scoring.report_facts import typeset
 
 #: A score for which the report says what to do, where a tier holds it.
 ASKED = 55.0
+
+
+def gather(
+    found: Payoff | None,
+    months: pd.DataFrame,
+    bands: Sequence[Mapping[str, Any]],
+    splits: pd.DataFrame,
+    params: Evaluate,
+) -> dict[str, Any]:
+    """`next_month` (sentences; none without dates), `plays` and `worth` (None where nobody says what it is worth).
+
+    Args:
+        found: what tiers bring. `months`: as `by_month` gives them. `bands`: the scorer's tiers. `splits`: the windows,
+            by name.
+    """
+    learned_until = pd.Timestamp(str(splits.loc["calibrate", "end"])) if len(months) else None
+    return {
+        "next_month": [] if learned_until is None else next_month(months, learned_until, params.reliability_level),
+        "plays": plays(bands),
+        "worth": None if found is None else worth(found),
+    }
 
 
 def plays(bands: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from pipeline.adapters import figures
 from pipeline.adapters.stage import Stage, main
-from pipeline.errors import ArtefactError
 from pipeline.leads.snapshots import rows_at
 from pipeline.scorer import Scorer
 from pipeline.scorer.features import feature_list
-from pipeline.scoring import explanation, fold_weights, weights
-
-KEY = ["lead_id", "as_of"]
-VERDICTS = {"adds nothing": "add nothing that can be told from chance", "misleads": "cost log-loss"}
+from pipeline.scoring import explanation, fold_weights
+from pipeline.scoring.explanation import KEY
 
 
 def run(stage: Stage) -> None:
@@ -31,64 +27,33 @@ def run(stage: Stage) -> None:
 
     # Call
     scores = scorer.score(rows_at(leads, test[KEY]), activities, changes)
-    fit = (scores["refused"] == "").to_numpy()
-    judged, scores = test[fit].reset_index(drop=True), scores[fit].reset_index(drop=True)
-    whole = explanation.adds_up(scores)
-    if not whole.all():
-        raise ArtefactError(
-            f"the reasons of {int((~whole).sum()):,} of {len(whole):,} test rows do not add up to their score. This is "
-            "a fault in the scorer's code, not in the data; a scorer with it must not be registered."
-        )
-    names = [feature["name"] for feature in specified]
-    parts = pd.DataFrame(scorer.margin.contributions(judged[names]), columns=names)
-    margin = scorer.margin.base + parts.sum(axis=1).to_numpy() + scorer.level
-    log_odds = scorer.calibration.log_odds(margin)
-    learned, over_time = weights.learned(judged, parts, specified, log_odds, params)
+    apart = explanation.take_apart(scorer, test, scores, specified)
+    drawn = explanation.draw(apart, params.sample_rows, stage.params.run.seed)
     by_fold = fold_weights.none()
     if scorer.members:
         by_fold = fold_weights.by_fold(*searched, snapshots, specified, params)
-    before = fold_weights.over_folds(by_fold, learned, level=params.interval_level)
-    dependence = weights.dependence(judged[names], parts, specified, bins=params.bins)
-    drawn = explanation.sample(len(judged), params.sample_rows, stage.params.run.seed)
-    some, contributions = (table.iloc[drawn].reset_index(drop=True) for table in (judged, parts))
-    built = some[names]
-    criteria = explanation.criteria(scores, contributions, specified)
-    criteria = criteria.merge(learned, on="criterion", how="left").merge(before, on="criterion", how="left")
-    by_feature = explanation.feature_weights(contributions, specified)
-    waterfalls = explanation.waterfalls(scores, params.waterfalls)
-    apart = np.abs(scorer.calibration.probability(margin) - scores["probability"].to_numpy())[drawn]
-    summary = explanation.shap_agreement(scorer.members, scorer.margin.encoder.matrix(built)) | {
-        "rows_checked": len(whole),
-        "rows_adding_up": int(whole.sum()),
-        "sampled_rows": len(some),
-        "largest_probability_difference": float(apart.max(initial=0.0)),
-        "model_version": scorer.version,
-    }
+    tables = explanation.tables(scorer, apart, drawn, by_fold, specified, params)
+    summary = explanation.agreement(scorer, apart, drawn)
+    criteria, dependence, strongest = tables["criteria"], tables["dependence"], list(tables["features"]["feature"])
 
     # Save
-    stage.save_csv("explain/criteria.csv", criteria)
-    stage.save_csv("explain/criteria_over_time.csv", over_time)
-    stage.save_csv("explain/criteria_by_fold.csv", by_fold)
-    stage.save_csv("explain/dependence.csv", dependence)
-    stage.save_csv("explain/features.csv", by_feature)
-    stage.save_table("explain/contributions.parquet", pd.concat([some[KEY], contributions], axis=1))
-    stage.save_csv("explain/waterfalls.csv", waterfalls)
-    stage.save_figure("explain/beeswarm.png", figures.beeswarm(contributions, built))
+    stage.save_table("explain/scores.parquet", scores)
+    for name, table in tables.items():
+        stage.save_csv(f"explain/{name}.csv", table)
+    stage.save_table("explain/contributions.parquet", pd.concat([drawn.rows[KEY], drawn.contributions], axis=1))
+    stage.save_figure("explain/beeswarm.png", figures.beeswarm(drawn.contributions, drawn.rows))
     stage.save_figure("explain/criteria.png", figures.criteria(criteria))
     stage.save_figure("explain/criteria_gains.png", figures.criteria_gains(criteria, level=params.interval_level))
-    stage.save_figure("explain/dependence.png", figures.dependence(dependence, list(by_feature["feature"])))
-    stage.save_figure("explain/waterfall.png", figures.waterfall(waterfalls, reasons=params.reasons))
+    stage.save_figure("explain/dependence.png", figures.dependence(dependence, strongest))
+    stage.save_figure("explain/waterfall.png", figures.waterfall(tables["waterfalls"], reasons=params.reasons))
     stage.save_json("explain/summary.json", summary)
     stage.log.info(
-        f"base + points = score on {summary['rows_adding_up']:,} of {len(whole):,} test rows; contributions of "
-        f"{len(some):,} sampled rows are within {summary['largest_relative_difference']:.1e} of SHAP's, relatively"
+        f"base + points = score on {summary['rows_adding_up']:,} of {summary['rows_checked']:,} test rows; "
+        f"contributions of {summary['sampled_rows']:,} sampled rows are within "
+        f"{summary['largest_relative_difference']:.1e} of SHAP's, relatively"
     )
-    for verdict in ("adds nothing", "misleads"):
-        if named := criteria.loc[criteria["verdict"] == verdict, "criterion"].tolist():
-            stage.log.info(
-                f"on later leads {len(named)} of {len(learned)} criteria {VERDICTS[verdict]}: {', '.join(named)}"
-            )
-    stage.log.info(fold_weights.sentence(before))
+    for sentence in [*explanation.sentences(criteria), fold_weights.sentence(criteria.dropna(subset="folds"))]:
+        stage.log.info(sentence)
     for name in criteria.loc[criteria["turned"] > 0, "criterion"]:
         stage.log.warning(
             f"criterion `{name}` works the other way round in a quarter of the test window: see criteria_over_time.csv"

@@ -17,9 +17,7 @@ def run(stage: Stage) -> None:
     # Load
     resolved = sources.read_contract(stage.workspace, params.run.contract)
     card = cards.of_contract(stage.workspace, params.run.contract)
-    playbook = playbook_files.of_contract(stage.workspace, params.run.contract)
-    if playbook is not None:
-        playbooks.check(playbook, [], resolved.kinds, file=str(playbook_files.path_of(stage.workspace, resolved.name)))
+    playbook = playbook_files.of_contract(stage.workspace, resolved)
     contract, max_bytes = resolved.contract, params.ingest.max_file_mib * 2**20
     fetched = sources.fetch_all(stage.workspace, resolved, max_bytes=max_bytes, log=log.info)
     if contract.source.kind == "demo":

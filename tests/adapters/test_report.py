@@ -169,7 +169,7 @@ def tables(name: str = "Calls") -> dict[str, pd.DataFrame]:
     return {
         "reliability": reliability_table(),
         "lift": share,
-        "months": reliability_table().assign(month=["2024-05", "2024-06"]),
+        "by_month": reliability_table().assign(month=["2024-05", "2024-06"]),
         "profit": pd.DataFrame({"cut_off": np.arange(1001)[::-1] / 10, "expected_profit": 5.0}).assign(
             **{f"{figure}{end}": 6.0 for figure in ("profit", "leads") for end in ("", "_low", "_high")}
         ),

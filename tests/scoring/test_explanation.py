@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import xgboost as xgb
 
+from pipeline.errors import ArtefactError
 from pipeline.params import load
 from pipeline.scorer.margin import Encoder, LogisticMember, XGBoostMember
 from pipeline.scoring import explanation, fit
@@ -56,21 +58,63 @@ def test_points_are_the_reasons_in_tenths() -> None:
 
 
 def test_a_sum_counts_only_when_exact_to_the_tenth() -> None:
-    found = explanation.adds_up(
-        scores(
-            ("a", 10.0, 12.3, [["Visits", 3.0], ["Region", -0.7]]),
-            ("b", 10.0, 10.0, []),
-            ("c", 10.0, 10.1, []),
-            # In floating point 0.1 + 0.2 is not 0.3; in tenths it is.
-            ("d", 0.1, 0.3, [["Visits", 0.2]]),
-        )
+    rows = scores(
+        ("a", 10.0, 12.3, [["Visits", 3.0], ["Region", -0.7]]),
+        ("b", 10.0, 10.0, []),
+        ("c", 10.0, 10.1, []),
+        # In floating point 0.1 + 0.2 is not 0.3; in tenths it is.
+        ("d", 0.1, 0.3, [["Visits", 0.2]]),
     )
-    assert found.tolist() == [True, True, False, True]
+    assert explanation.adds_up(rows, explanation.points(rows)).tolist() == [True, True, False, True]
+
+
+def stub(level: float = 0.5) -> Any:
+    """A scorer of one feature, whose contribution is its value."""
+    margin = SimpleNamespace(base=-1.0, contributions=lambda rows: rows[["region"]].to_numpy("float64"))
+    return SimpleNamespace(margin=margin, level=level)
+
+
+def test_rows_with_a_score_are_taken_apart_in_their_order() -> None:
+    test = TWO[["lead_id", "as_of"]].assign(label=[1, 0], region=[2.0, 4.0])
+    refused = TWO.assign(refused=["created_at is missing", ""])
+    apart = explanation.take_apart(stub(), test, refused, FEATURES[2:])
+    assert apart.rows["lead_id"].tolist() == apart.scores["lead_id"].tolist() == ["b"]
+    assert apart.contributions.to_dict("list") == {"region": [4.0]}
+    assert apart.margin.tolist() == [-1.0 + 4.0 + 0.5]  # base, contribution, current level
+    assert apart.points.empty
+
+
+def test_reasons_that_do_not_add_up_are_refused_by_their_number() -> None:
+    wrong = TWO.assign(refused="", score=[12.3, 10.1])
+    test = TWO[["lead_id", "as_of"]].assign(label=[1, 0], region=[2.0, 4.0])
+    with pytest.raises(ArtefactError, match="reasons of 1 of 2 test rows do not add up"):
+        explanation.take_apart(stub(), test, wrong, FEATURES[2:])
+
+
+def test_a_sample_keeps_rows_and_contributions_together() -> None:
+    rows = pd.DataFrame({"lead_id": list("abcdef"), "region": np.arange(6.0)})
+    apart = explanation.Apart(rows, rows, rows, rows[["region"]], np.arange(6.0))
+    drawn = explanation.draw(apart, 4, seed=1)
+    assert len(drawn.places) == 4 and (np.diff(drawn.places) > 0).all()
+    assert drawn.rows["region"].tolist() == drawn.contributions["region"].tolist() == drawn.places.tolist()
+
+
+def test_criteria_without_a_use_are_named_per_verdict_and_the_current_level_is_not_counted() -> None:
+    weighed = pd.DataFrame(
+        {
+            "criterion": ["Visits", "Region", "Age", "Current level"],
+            "verdict": ["adds", "adds nothing", "adds nothing", np.nan],
+        }
+    )
+    assert explanation.sentences(weighed) == [
+        "on later leads 2 of 3 criteria add nothing that can be told from chance: Region, Age"
+    ]
+    assert explanation.sentences(weighed.head(1)) == []
 
 
 def test_criteria_have_points_over_all_rows_and_log_odds_over_the_sample() -> None:
     contributions = pd.DataFrame({"visits_7d": [1.0, -1.0], "visits": [0.5, 0.5], "region": [-0.25, 0.0]})
-    found = explanation.criteria(TWO, contributions, FEATURES)
+    found = explanation.criteria(explanation.points(TWO), len(TWO), contributions, FEATURES)
     # Points: 3.0 and 0 of two rows; log-odds: features of one criterion are added first, |1.5| and |-0.5|.
     assert found.to_dict("records") == [
         {
@@ -96,7 +140,8 @@ def test_criteria_have_points_over_all_rows_and_log_odds_over_the_sample() -> No
 
 def test_the_current_level_is_a_criterion_where_it_gives_points() -> None:
     contributions = pd.DataFrame({"visits_7d": [1.0], "visits": [0.5], "region": [0.0]})
-    found = explanation.criteria(scores(("a", 10.0, 11.0, [["Current level", 1.0]])), contributions, FEATURES)
+    told = explanation.points(scores(("a", 10.0, 11.0, [["Current level", 1.0]])))
+    found = explanation.criteria(told, 1, contributions, FEATURES)
     assert found["criterion"].tolist() == ["Current level", "Region", "Visits"]
     assert found["features"].tolist() == [0, 1, 2]
     assert found["group"].tolist() == ["", "fit", "engagement"]

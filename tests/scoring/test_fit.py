@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -438,3 +440,47 @@ def test_columns_without_a_value_and_without_variation_are_no_obstacle(name):
     rows = encode(empty, label, directions=[0, 0, 0, 1, -1, 0])
     margin = fitted(rows, FAMILIES[name]).margin(rows.matrix)
     assert np.isfinite(margin).all() and np.ptp(margin) > 0.5
+
+
+# Fitted once
+
+
+def known_rows() -> Rows:
+    value = rng(3).normal(size=300)
+    return encode(pd.DataFrame({"a": value}), value + rng(4).normal(size=300) > 0)
+
+
+def test_trees_begin_from_the_very_member_that_was_tried_by_itself():
+    rows, card = known_rows(), TUNE.scorecard.first[-1]
+    alone = fit.fit_member(rows, card, clip=4.0, rounds=0, seed=1, threads=1)
+    trees = TREES.model_copy(update={"start": "scorecard", "half_life": card.half_life})
+    begun = fit.fit_member(rows, trees, clip=4.0, rounds=2, seed=1, threads=1, start=Start(card, clip=4.0))
+    assert begun.start is alone
+    assert alone == fit.fit_scorecard(known_rows(), card)
+    other = fit.fit_member(rows, card.model_copy(update={"bins": 2}), clip=4.0, rounds=0, seed=1, threads=1)
+    assert other != alone
+
+
+def test_a_member_asked_for_from_several_threads_is_fitted_once():
+    rows, asked = known_rows(), []
+
+    def slow():
+        asked.append(1)
+        time.sleep(0.05)
+        return fit.fit_scorecard(rows, TUNE.scorecard.first[-1])
+
+    with ThreadPoolExecutor(4) as pool:
+        members = list(pool.map(lambda _: rows.once("a card", slow), range(4)))
+    assert len(asked) == 1
+    assert all(member is members[0] for member in members)
+
+
+def test_a_fit_that_fails_fails_for_everyone_who_asked():
+    rows = known_rows()
+
+    def failing():
+        raise ValueError("no outcome of one kind")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no outcome"):
+            rows.once("a card", failing)

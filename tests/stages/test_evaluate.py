@@ -7,14 +7,12 @@ import pandas as pd
 import pytest
 from sklearn import metrics as library
 
-from pipeline.errors import ArtefactError
 from pipeline.params import load
 from pipeline.paths import catalogue
 from pipeline.scorer.features import feature_list
 from pipeline.scoring import fields_outside
 from pipeline.scoring.metrics import METRICS
 from pipeline.scoring.rivals import RIVALS
-from pipeline.stages.evaluate import check_features
 
 KEY = ["lead_id", "as_of"]
 #: The demo's strategist has a points card.
@@ -123,27 +121,6 @@ def test_keys_name_their_rows(run):
     assert not run["slices"].duplicated(["feature", "value"]).any()
     assert not run["fairness"].duplicated(["feature", "value"]).any()
     assert not run["examples"].duplicated([*KEY, "step"]).any()
-
-
-STORED = pd.DataFrame({"visits": [1.0, np.nan], "region": pd.Series(["west", None], dtype="str")})
-
-
-def test_equal_features_pass_with_gaps_in_the_same_places():
-    check_features(STORED.copy(), STORED)
-
-
-@pytest.mark.parametrize(
-    ("built", "words"),
-    [
-        (STORED.assign(visits=[1.0 + 1e-15, np.nan]), r"visits \(1 rows\)"),
-        (STORED.assign(visits=[1.0, 0.0]), r"visits \(1 rows\)"),
-        (STORED.assign(region=pd.Series(["west", "north"], dtype="str")), r"region \(1 rows\)"),
-        (STORED[["region", "visits"]], "other features"),
-    ],
-)
-def test_a_scorer_that_builds_other_features_is_refused(built, words):
-    with pytest.raises(ArtefactError, match=words):
-        check_features(built, STORED)
 
 
 def test_what_was_found_before_the_test_window_is_among_the_figures(run, demo_run):

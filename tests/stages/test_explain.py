@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.leads.snapshots import rows_at
 from pipeline.params import load
+from pipeline.scorer import Scorer
 from pipeline.scorer.features import feature_list
 
 KEY = ["lead_id", "as_of"]
@@ -29,6 +31,18 @@ def run(demo_run):
         "specified": feature_list(json.loads((demo_run / "data" / "featurize" / "features.json").read_text())),
         "params": load(demo_run / "params.yaml").explain,
     }
+
+
+def test_scores_are_what_the_scorer_makes_of_the_raw_rows_of_the_test_window(run, demo_run):
+    data = demo_run / "data"
+    saved = pd.read_parquet(data / "explain" / "scores.parquet")
+    pd.testing.assert_frame_equal(saved, run["scores"].drop(columns="label"))
+    leads, activities, changes = (
+        pd.read_parquet(data / "validate" / f"{name}.parquet") for name in ("leads", "activities", "changes")
+    )
+    some = saved.iloc[::29].reset_index(drop=True)
+    again = Scorer.load(data / "calibrate" / "scorer").score(rows_at(leads, some[KEY]), activities, changes)
+    pd.testing.assert_frame_equal(some, again, check_exact=True)
 
 
 def test_every_test_row_adds_up_and_contributions_are_shaps(run):

@@ -76,7 +76,7 @@ def report(
     Args:
         facts: as `pipeline.scoring.report_facts.gather` returns them, with `next_month`, `plays` and `worth` of
             `pipeline.scoring.report_sales`.
-        tables: by name: `reliability`, `months`, `lift`, `tiers`, `rivals`, `fairness`, `splits`, `criteria`,
+        tables: by name: `reliability`, `by_month`, `lift`, `tiers`, `rivals`, `fairness`, `splits`, `criteria`,
             `features`, `dependence`, `leak_price`, and `profit` with facts of what tiers are worth, as their stages
             wrote them.
         probability: of every scored test snapshot, for the histogram.
