@@ -520,7 +520,7 @@ def dependence(table: pd.DataFrame, order: list[str], *, most: int = 6) -> Figur
         axes.set_axis_off()
     for axes in panels[::2]:
         axes.set_ylabel("log-odds", fontsize=8.5)
-    headline(figure, "What a value adds to the log-odds: mean (dot) and the middle 80 % of leads (bar)")
+    headline(figure, "What a value adds to the log-odds: mean (dot) and the middle 80% of leads (bar)")
     return figure
 
 

@@ -268,7 +268,8 @@ def honesty(
 
 def drivers(criteria: pd.DataFrame) -> list[dict[str, Any]]:
     """Criteria by weight: `criterion`, `group`, `points` (moved on average), `share` (0 to 1), `direction`, `adds`,
-    `adds_low`, `adds_high` (thousandths of log-loss; None where it was not judged), `verdict`, `turned` (quarters)."""
+    `adds_low`, `adds_high` (thousandths of log-loss; None where it was not judged), `verdict`, `turned` (quarters),
+    `agrees` (whether the folds before the test window give the same verdict)."""
     rows = []
     for row in criteria.to_dict("records"):
         judged = pd.notna(row["adds"])
@@ -281,6 +282,7 @@ def drivers(criteria: pd.DataFrame) -> list[dict[str, Any]]:
                 "direction": DIRECTIONS.get(str(row["direction"]), ""),
                 "verdict": VERDICTS.get(str(row["verdict"]), ""),
                 "turned": int(row["turned"]) if pd.notna(row["turned"]) else 0,
+                "agrees": str(row["agrees"]) if pd.notna(row["agrees"]) else "",
             }
             | {name: 1000 * float(row[name]) if judged else None for name in ("adds", "adds_low", "adds_high")}
         )

@@ -20,26 +20,47 @@ from pipeline.scoring.report_facts import typeset
 #: A score for which the report says what to do, where a tier holds it.
 ASKED = 55.0
 
+#: Shares of the snapshots called first, for which the points card stands beside the score.
+CALLED = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5)
+
 
 def gather(
+    systems: pd.DataFrame,
     found: Payoff | None,
     months: pd.DataFrame,
     bands: Sequence[Mapping[str, Any]],
     splits: pd.DataFrame,
     params: Evaluate,
 ) -> dict[str, Any]:
-    """`next_month` (sentences; none without dates), `plays` and `worth` (None where nobody says what it is worth).
+    """What the report says to sales: `next_month` (sentences; none without dates), `plays`, `worth` (None where nobody
+    says what it is worth) and `card` (rows; none without a points card).
 
     Args:
-        found: what tiers bring. `months`: as `by_month` gives them. `bands`: the scorer's tiers. `splits`: the windows,
-            by name.
+        systems: `label` and the chances of the candidate and its rivals. `found`: what tiers bring. `months`: as
+            `by_month` gives them. `bands`: the scorer's tiers. `splits`: the windows, by name.
     """
     learned_until = pd.Timestamp(str(splits.loc["calibrate", "end"])) if len(months) else None
     return {
         "next_month": [] if learned_until is None else next_month(months, learned_until, params.reliability_level),
         "plays": plays(bands),
         "worth": None if found is None else worth(found),
+        "card": card_beside(systems) if "card" in systems else [],
     }
+
+
+def card_beside(systems: pd.DataFrame) -> list[dict[str, float]]:
+    """What calling in the order of the points card finds beside calling in the order of the score.
+
+    Args:
+        systems: `label`, and the chances `candidate` and `card`, of the rows with a score.
+
+    Returns:
+        One row per share of `CALLED`: `share`, and of all conversions the share that the `score` and the `card` find.
+    """
+    label = systems["label"].to_numpy()
+    score, card = (metrics.lift_table(label, systems[name].to_numpy(), CALLED) for name in ("candidate", "card"))
+    found = zip(CALLED, score["capture"].tolist(), card["capture"].tolist(), strict=True)
+    return [{"share": share, "score": by_score, "card": by_card} for share, by_score, by_card in found]
 
 
 def plays(bands: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def run(stage: Stage) -> None:
     facts = report_facts.gather(
         summary, test.judged, taught, told, resolved, trained["members"], params, scorer.interval.level
     )
-    facts |= report_sales.gather(week.payoff, tables["by_month"], scorer.tiers, splits, params)
+    facts |= report_sales.gather(measured.systems, week.payoff, tables["by_month"], scorer.tiers, splits, params)
     reliability = figures.reliability(tables["reliability"], measured.probability, level=params.reliability_level)
 
     # Save

@@ -284,11 +284,13 @@ def test_drivers_are_told_in_words_and_thousandths() -> None:
             "adds_high": [0.019, np.nan],
             "verdict": ["adds", np.nan],
             "turned": [1.0, np.nan],
+            "agrees": ["in part", np.nan],
         }
     )
     visits, level = report_facts.drivers(table)
     assert (visits["direction"], visits["verdict"], visits["turned"]) == ("the more, the better", "helps", 1)
     assert visits["adds"] == pytest.approx(16.0)
+    assert (visits["agrees"], level["agrees"]) == ("in part", "")
     assert (level["group"], level["direction"], level["adds"], level["turned"]) == ("", "", None, 0)
 
 

@@ -49,6 +49,19 @@ def test_plays_are_told_in_words():
     assert top["example"].endswith(f"tier A. I{play[1:]}.")
 
 
+def test_the_card_stands_beside_the_score():
+    """Ten snapshots of which two convert: the score calls them first, the card one of them first and one last."""
+    label = np.array([1, 1, *[0] * 8])
+    score, card = np.linspace(0.9, 0.1, 10), np.array([0.9, *np.linspace(0.8, 0.2, 8), 0.1])
+    card[[1, 9]] = card[[9, 1]]
+    rows = report_sales.card_beside(pd.DataFrame({"label": label, "candidate": score, "card": card}))
+    assert {row["share"]: (row["score"], row["card"]) for row in rows if row["share"] in (0.1, 0.2, 0.5)} == {
+        0.1: (0.5, 0.5),
+        0.2: (1.0, 0.5),
+        0.5: (1.0, 0.5),
+    }
+
+
 def test_without_a_playbook_there_is_nothing_to_tell():
     assert report_sales.plays([{"name": "A", "from": 0}]) == {"rows": [], "example": ""}
 

@@ -6,10 +6,9 @@ Templates lie beside this module. They lay out; sentences and figures come from 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,32 +54,20 @@ GLOSSARY = {
 WORDS = {**figures.SYSTEMS, **figures.GROUPS}
 
 
-@dataclass(frozen=True)
-class Further:
-    """A table that another part of the project adds to a section; `note` says how to read it."""
-
-    section: Literal["tiers", "rivals"]
-    heading: str
-    note: str
-    table: pd.DataFrame
-
-
 def report(
     facts: Mapping[str, Any],
     tables: Mapping[str, pd.DataFrame],
     probability: np.ndarray,
-    further: Sequence[Further] = (),
 ) -> str:
     """The report of one candidate.
 
     Args:
-        facts: as `pipeline.scoring.report_facts.gather` returns them, with `next_month`, `plays` and `worth` of
+        facts: as `pipeline.scoring.report_facts.gather` returns them, with `next_month`, `plays`, `worth` and `card` of
             `pipeline.scoring.report_sales`.
         tables: by name: `reliability`, `by_month`, `lift`, `tiers`, `rivals`, `fairness`, `splits`, `criteria`,
             `features`, `dependence`, `leak_price`, and `profit` with facts of what tiers are worth, as their stages
             wrote them.
         probability: of every scored test snapshot, for the histogram.
-        further: tables of other parts.
 
     Returns:
         The text of a whole page.
@@ -130,7 +117,6 @@ def report(
         facts=facts,
         tables={name: table.to_dict("records") for name, table in tables.items()},
         figures={name: _inline(figure, name, about) for name, (figure, about) in drawn.items()},
-        further=further,
         glossary=GLOSSARY,
     )
 
@@ -188,7 +174,6 @@ def _page(template: str, **context: Any) -> str:
         "decimals": lambda value, places: _number(value, places),
         "percent": lambda value, places=1: "none" if pd.isna(value) else f"{value:.{places}%}",
         "signed": lambda value, places=1: f"{value:+.{places}f}".replace("-", "−"),
-        "cell": _cell,
     }
     style = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
     return environment.get_template(template).render(style=style, words=WORDS, **context)
@@ -196,14 +181,3 @@ def _page(template: str, **context: Any) -> str:
 
 def _number(value: float, places: int) -> str:
     return "none" if pd.isna(value) else f"{value:,.{places}f}".replace("-", "−")
-
-
-def _cell(value: Any) -> str:
-    """A value of a table that this module does not know."""
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    if isinstance(value, int | np.integer):
-        return f"{value:,}"
-    if isinstance(value, float | np.floating):
-        return "" if pd.isna(value) else f"{value:,.4g}"
-    return "" if pd.isna(value) else str(value)
