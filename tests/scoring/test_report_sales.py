@@ -104,7 +104,7 @@ def test_whether_the_next_month_may_be_trusted(shares, said):
     table = report_sales.by_month(months(*rows), 0.95)
     sentences = " ".join(report_sales.next_month(table, pd.Timestamp("2024-04-30"), 0.95))
     assert said in sentences
-    assert "up to 4 months after the newest lead" in sentences and "of a perfect score, 3.8 would" in sentences
+    assert "up to 4 months after the newest that taught" in sentences and "of a perfect score, 3.8 would" in sentences
     # One month off may be chance; two of the newest three are not.
     assert ("fit anew before relying on it" in sentences) == (sum(share != 0.2 for share in shares[-3:]) >= 2)
 
