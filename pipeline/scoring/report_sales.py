@@ -19,6 +19,9 @@ from pipeline.scoring.report_facts import typeset
 #: A score for which the report says what to do, where a tier holds it.
 ASKED = 55.0
 
+#: Months that are named when they are off.
+NAMED = 3
+
 #: Shares of the snapshots called first, for which the points card stands beside the score.
 CALLED = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5)
 
@@ -150,14 +153,12 @@ def next_month(months: pd.DataFrame, taught_until: pd.Timestamp, level: float) -
     ]
     if len(off):
         apart = off.assign(gap=(off["observed"] - off["predicted"]) * 100)
-        said.append(
-            "Off were "
-            + ", ".join(
-                f"{row['month']} ({row['gap']:+.1f} points: {'more' if row['gap'] > 0 else 'fewer'} converted)"
-                for row in apart.to_dict("records")
-            )
-            + "."
+        furthest = apart.loc[apart["gap"].abs().nlargest(NAMED).index].sort_values("month")
+        named = ", ".join(
+            f"{row['month']} ({row['gap']:+.1f} points: {'more' if row['gap'] > 0 else 'fewer'} converted)"
+            for row in furthest.to_dict("records")
         )
+        said.append(f"Off {'were' if len(off) <= NAMED else f'were {len(off)} months, most of all'} {named}.")
     steady = "The newest months give no sign that the score wears off"
     if (~months["holds"].tail(3)).sum() >= 2:
         steady = "The newest months are off: fit anew before relying on it"

@@ -96,6 +96,10 @@ def test_promise_and_outcome_by_month():
     [
         ([0.2, 0.2, 0.2, 0.2], "In 4 of 4, promise and outcome"),
         ([0.2, 0.6, 0.2, 0.2], "Off were 2024-06 (+40.0 points: more converted)."),
+        (
+            [0.6, 0.5, 0.05, 0.7],
+            "Off were 4 months, most of all 2024-05 (+40.0 points: more converted), 2024-06 (+30.0",
+        ),
         ([0.2, 0.2, 0.05, 0.6], "Off were 2024-07 (−15.0 points: fewer converted), 2024-08 (+40.0 points"),
     ],
 )
