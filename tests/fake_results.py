@@ -135,6 +135,21 @@ def write(
     figures |= {"level_shift": 0.1, "level_shift_low": 0.0, "level_shift_high": 0.2, "level_shifted": False}
     content = {
         "ingest/contract.json": contract.describe(resolved),
+        "ingest/provenance.json": {"newest_recorded_at": "2024-07-01T00:00:00", "source": {"leads": {"rows": 400}}},
+        "validate/leads.parquet": pd.DataFrame({"lead_id": own["lead_id"].unique()}).assign(
+            created_at=pd.Timestamp("2024-04-20"), employees=50.0
+        ),
+        "validate/activities.parquet": pd.DataFrame({"lead_id": pd.Series([], dtype="str")}),
+        "validate/changes.parquet": pd.DataFrame({"lead_id": pd.Series([], dtype="str")}),
+        "featurize/snapshots.parquet": own[["lead_id", "as_of", "label"]].assign(split="test", position=0),
+        "featurize/splits.csv": pd.DataFrame(
+            {
+                "split": ["train", "calibrate", "test"],
+                "axis": "created_at",
+                "start": ["2024-01-01", "2024-03-01", "2024-04-01"],
+                "end": ["2024-03-01", "2024-04-01", "2024-07-01"],
+            }
+        ),
         "featurize/features.json": specification.specify(resolved, params.featurize),
         "featurize/time_proof.json": {
             "pairs": 50,

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-NUMBERS = ["score", "probability", "interval_low", "interval_high", "base"]
+NUMBERS = ["score", "probability", "interval_low", "interval_high", "base", "expected_value", "value_score"]
 ROWS = 50
 
 
@@ -88,6 +88,6 @@ def test_the_served_scorer_answers_with_the_numbers_of_evaluate(address, demo_ru
         got = pd.DataFrame(json.load(answer)["predictions"])
     for name in NUMBERS:
         np.testing.assert_allclose(got[name].astype("float64"), expected[name], atol=1e-9, rtol=0)
-    for name in ("lead_id", "tier", "reasons", "flags", "refused", "model_version"):
+    for name in ("lead_id", "tier", "grade", "held_back", "reasons", "flags", "refused", "model_version"):
         assert got[name].tolist() == expected[name].tolist()
     assert pd.to_datetime(got["as_of"]).tolist() == expected["as_of"].tolist()

@@ -142,7 +142,8 @@ def _score(
 def _unscored(rows: pd.DataFrame, reason: str | pd.Series, version: str) -> pd.DataFrame:
     """Rows as a scorer lists those that it refuses: key, as-of and reason, and no score."""
     named = {LEAD_KEY: rows[LEAD_KEY], "as_of": rows.get("as_of", pd.NaT), "reasons": "[]", "refused": reason}
-    given: dict[str, Any] = dict.fromkeys(OUTPUT, np.nan) | {"tier": "", "flags": "", "model_version": version} | named
+    empty = {name: "" if DTYPES[name] == "str" else np.nan for name in OUTPUT}
+    given: dict[str, Any] = empty | {"model_version": version} | named
     return pd.DataFrame(given, index=rows.index).astype(DTYPES)[OUTPUT]
 
 

@@ -190,9 +190,9 @@ def accepted(store: Store, contract: str, candidate: str | None = None) -> tuple
         known = [version for version in known if not own or version.number < own[0]]
     for version in sorted(known, key=lambda one: (CHAMPION in one.aliases, one.number), reverse=True):
         with answering(store.uri):
-            profile = _logged(store, version.run_id, "validate/profile.json")
+            profile = document(store, version, "validate/profile.json")
         if profile is not None:
-            return version.number, profile
+            return version.number, json.loads(profile)
     return None
 
 
@@ -249,10 +249,12 @@ def download(store: Store, run_id: str, folder: Path) -> Path:
     return Path(path)
 
 
-def _logged(store: Store, run_id: str, name: str) -> Any:
-    """A JSON file among a run's artifacts; None where the run, or the file, is gone or never was."""
+def document(store: Store, version: Version, name: str) -> str | None:
+    """The text of a file among the artifacts of a version's run; None where the run, or the file, is gone or never
+    was."""
     import mlflow.artifacts
 
+    run_id = version.run_id
     if not _lives(store, run_id):
         return None
     folder = name.rpartition("/")[0]
@@ -262,7 +264,7 @@ def _logged(store: Store, run_id: str, name: str) -> Any:
         path = mlflow.artifacts.download_artifacts(
             run_id=run_id, artifact_path=name, dst_path=temporary, tracking_uri=store.uri
         )
-        return files.read_json(Path(path))
+        return Path(path).read_text(encoding="utf-8")
 
 
 def _intact(folder: Path, sha256: str) -> bool:

@@ -147,9 +147,12 @@ def test_the_champion_of_the_moment_is_recorded(run, tmp_path):
     run()
     store = open_store(tmp_path)
     registry.approve(store, "demo", 1, "A reviewer", "why")
-    assert run()[0]["champion"] == {"version": 1, "identical": True}
+    again = run()[0]["champion"]
+    assert (again["version"], again["identical"], again["comparable"]) == (1, True, False)
     decision, registration = run(weight=2.0)
-    assert decision["champion"] == {"version": 1, "identical": False}
+    # The scorer of these results is no real one, and cannot be asked: that is said, and held against nobody.
+    assert (decision["champion"]["identical"], decision["champion"]["comparable"]) == (False, False)
+    assert decision["warnings"][0].startswith("NOT COMPARABLE with the champion, version 1: it cannot score")
     assert registration["version"] == 2
     assert registry.champion(store, "demo").number == 1
 
