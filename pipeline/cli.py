@@ -6,6 +6,7 @@ import datetime
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +58,9 @@ def score(
             help="Also name the smallest change by lead or sales that lifts a lead a tier. Takes far longer.",
         ),
     ] = False,
+    keep: Annotated[
+        bool, typer.Option("--ledger/--no-ledger", help="Keep every score with its inputs in data/ledger.")
+    ] = True,
 ) -> None:
     """Score raw leads: key, as-of, score, probability, interval, tier, grade, reasons, flags, model version.
 
@@ -64,7 +68,7 @@ def score(
 
     Example: leads score new_leads.csv --activities log.csv --model champion --as-of 2026-01-31 --out scores.csv
     """
-    from pipeline.adapters import batch, files, model_folder, registry, sources, tracking
+    from pipeline.adapters import batch, files, ledger, model_folder, registry, sources, tracking
 
     if (file is None) != open_leads:
         raise ParamsError("give a file of leads, or --open for the history's own open leads (one of the two).")
@@ -76,12 +80,13 @@ def score(
         raise ParamsError(f"--out {out} is one of the files to be read; name another one.")
     version, folder = registry.resolve(tracking.open_store(workspace), params.run.contract, model)
     scorer = model_folder.load(folder)
+    record = partial(ledger.record, workspace, scorer, files.sha256(folder)) if keep else batch.unrecorded
     if file is None:
         if as_of or activities or changes:
             raise ParamsError(
                 "--open takes its leads, activities and as-of date from the history; leave the others out."
             )
-        result = batch.score_open(scorer, workspace, params.run.contract, moves=moves)
+        result = batch.score_open(scorer, workspace, params.run.contract, moves=moves, record=record)
     else:
         now = pd.Timestamp(datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0))
         resolved = sources.read_contract(workspace, params.run.contract)
@@ -95,6 +100,7 @@ def score(
             now=now,
             max_bytes=params.ingest.max_file_mib * 2**20,
             moves=moves,
+            record=record,
         )
         if moment is None and (result.scores["as_of"].dropna() == now).any():
             typer.echo(
@@ -369,6 +375,7 @@ def curves(
     typer.echo(f"{folder}: curves.csv and a picture of each curve")
 
 
+app.command()(commands.explain)
 app.command()(commands.tiers)
 app.command()(commands.segments)
 
