@@ -353,6 +353,13 @@ def test_a_stage_pays_only_for_the_libraries_it_needs(stage):
     assert external <= {library for library, allowed in HEAVY.items() if stage in allowed}
 
 
+def test_features_are_built_without_the_library_of_trees():
+    """The scorer's package imports it where a member is one of trees: it takes more than a second."""
+    code = "import sys, pipeline.stages.ingest, pipeline.stages.featurize; print('xgboost' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.parametrize("room", ["stages", "leads", "scoring", "scorer", "params", "paths"])
 def test_no_clock_and_no_environment(room):
     clocks = {"now", "today", "utcnow", "time_ns", "monotonic", "perf_counter", "environ", "getenv"}

@@ -348,6 +348,7 @@ def kill_while(what: str, workspace: Workspace, project_root: Path) -> None:
 
 
 def test_a_half_logged_run_never_counts_and_is_replaced(workspace, log_new, project_root):
+    fake_results.new_store(workspace)
     kill_while("candidate", workspace, project_root)
     store = tracking.open_store(workspace)
     (half,) = runs(store)
@@ -362,6 +363,7 @@ def test_a_half_logged_run_never_counts_and_is_replaced(workspace, log_new, proj
 
 
 def test_a_half_logged_trial_is_replaced(workspace, project_root):
+    fake_results.new_store(workspace)
     kill_while("trials", workspace, project_root)
     store = tracking.open_store(workspace)
     assert sorted(run.info.status for run in runs(store, "tags.kind = 'trial'")) == ["FINISHED", "KILLED"]
