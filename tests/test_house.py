@@ -404,7 +404,7 @@ def pins(file: str) -> dict[str, str]:
     return {block.split("\\")[0].strip(): block for block in blocks if block.strip()}
 
 
-@pytest.mark.parametrize("file", ["requirements.lock", "requirements-test.lock"])
+@pytest.mark.parametrize("file", ["requirements.lock", "requirements-signing.lock", "requirements-test.lock"])
 def test_a_lock_is_exact_hashed_and_names_no_host(file):
     for pin, block in pins(file).items():
         assert re.match(r"[A-Za-z0-9._-]+(\[[a-z,]+\])?==\S+", pin), pin
@@ -414,8 +414,9 @@ def test_a_lock_is_exact_hashed_and_names_no_host(file):
     assert not re.search(r"(?m)^\s*(--(extra-)?index-url|--find-links|-[if]) ", text)
 
 
-def test_the_test_lock_adds_to_the_lock_and_changes_nothing():
-    assert set(pins("requirements.lock")) <= set(pins("requirements-test.lock"))
+def test_each_lock_adds_to_the_one_before_and_changes_nothing():
+    plain, signing, test = (set(pins(f"requirements{name}.lock")) for name in ("", "-signing", "-test"))
+    assert plain < signing < test
 
 
 def test_the_lock_has_what_pyproject_asks_for():

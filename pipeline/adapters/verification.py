@@ -105,8 +105,8 @@ def _in_registry(target: str, sha256: str, store: Store, contract: str) -> str:
     if not same:
         raise ModelError(
             f"{target}: REFUSED: its hashes agree with one another, and nobody vouches for them. No version of "
-            f"{name_of(contract)} has its sha256 ({sha256}). Give the hash that it must have (--sha256), or the key that "
-            f"signed it (--public-key, or {signing.PUBLIC_KEY})."
+            f"{name_of(contract)} has its sha256, {sha256}. Give the hash that it must have (--sha256), or the key "
+            f"that signed it (--public-key, or {signing.PUBLIC_KEY})."
         )
     return f"registry   version {same[-1]} of {name_of(contract)} was registered with this hash"
 
