@@ -16,7 +16,7 @@ process.configure_environment()
 import pandas as pd  # noqa: E402  (after the environment: thread pools read it when loaded)
 import typer  # noqa: E402
 
-from pipeline import cli_card  # noqa: E402
+from pipeline import cli_card, cli_serve  # noqa: E402
 from pipeline.errors import ParamsError  # noqa: E402
 from pipeline.ondemand import commands  # noqa: E402
 
@@ -369,6 +369,7 @@ def curves(
     typer.echo(f"{folder}: curves.csv and a picture of each curve")
 
 
+app.command()(cli_serve.serve)
 app.command()(commands.tiers)
 app.command()(commands.segments)
 
