@@ -17,7 +17,7 @@ process.configure_environment()
 import pandas as pd  # noqa: E402  (after the environment: thread pools read it when loaded)
 import typer  # noqa: E402
 
-from pipeline import cli_card, cli_verify  # noqa: E402
+from pipeline import cli_card, cli_serve, cli_verify  # noqa: E402
 from pipeline.errors import ParamsError  # noqa: E402
 from pipeline.ondemand import commands  # noqa: E402
 
@@ -376,6 +376,7 @@ def curves(
 
 
 app.command()(commands.explain)
+app.command()(cli_serve.serve)
 app.command()(commands.tiers)
 app.command()(commands.segments)
 app.command()(cli_verify.verify)

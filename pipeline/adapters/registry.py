@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipeline.adapters import files, model_check, signing
+from pipeline.adapters import model_check, signing
 from pipeline.adapters.tracking import Store, answering, name_of
 from pipeline.errors import RegistryError
 
