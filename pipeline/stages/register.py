@@ -46,11 +46,11 @@ def run(stage: Stage) -> None:
     warnings = drift.warnings(moved)
     decision["warnings"] = [*cautions, *(f"Drift since version {accepted}: {sentence}." for sentence in warnings)]
     decision["drift"] = {"since_version": accepted, "comparisons": len(moved), "warnings": len(warnings)}
+    decision["champion"] = candidates.beside(champion, candidate)
     registration = candidates.log(store, candidate, decision, moved)
 
     # Save
-    compared = {"version": champion.number, "identical": champion.scorer == candidate.scorer} if champion else None
-    stage.save_json("register/decision.json", decision | {"candidate": candidate.name, "champion": compared})
+    stage.save_json("register/decision.json", decision | {"candidate": candidate.name})
     stage.save_csv("register/drift.csv", moved)
     stage.save_json("register/registration.json", asdict(registration))
     stage.log.info(decision["letter"])
