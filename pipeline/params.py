@@ -520,13 +520,14 @@ class Champion(Section):
 
 
 class Register(Section):
-    """Limits of the gate, and of the warnings beside it."""
+    """Limits of the gate, and of the warnings beside it, and how many people approve."""
 
     max_calibration_error: Share
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     bootstrap_samples: Annotated[int, Field(ge=50)]
     min_test_conversions: Positive
     champion: Champion
+    approvals: Annotated[int, Field(ge=1, le=2)]
     drift: Drift
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +18,7 @@ import pandas as pd
 import yaml
 
 from pipeline import params as params_module
-from pipeline.adapters import files, model_check, tracking
+from pipeline.adapters import files, model_check, registry, tracking
 from pipeline.leads import contract, drift, specification
 from pipeline.paths import STAGES, Workspace, catalogue
 from pipeline.scorer.model import FORMAT, content, version_of
@@ -237,11 +238,18 @@ def write_model(folder: Path, weight: float) -> None:
     files.write_text(folder / "requirements.txt", "".join(f"{pin}\n" for pin in pins))
 
 
-def decision(*, passed: bool) -> dict[str, object]:
+def decision(*, passed: bool, champion: dict[str, object] | None = None) -> dict[str, object]:
     """A decision as the gate gives it, as plain data."""
     check = {"name": "calibration_error", "figure": 0.02, "limit": 0.03, "passed": passed, "sentence": "Measured."}
     drifted = {"since_version": None, "comparisons": 0, "warnings": 0}
-    return {"passed": passed, "letter": "Well measured.", "checks": [check], "warnings": [], "drift": drifted}
+    return {
+        "passed": passed,
+        "letter": "Well measured.",
+        "checks": [check],
+        "warnings": [],
+        "drift": drifted,
+        "champion": champion,
+    }
 
 
 #: What `drift.compare` says where no history was accepted yet.
@@ -262,3 +270,20 @@ def new_store(workspace: Workspace) -> None:
     database = workspace.mlruns / "mlflow.db"
     if not database.exists():
         files.write_bytes(database, _empty_database())
+
+
+def stock(workspace: Workspace, weights: Sequence[float]) -> tracking.Store:
+    """A store with one registered version per weight, judged when there was no champion. Their runs hold the scorer and
+    nothing else: much cheaper than whole candidates."""
+    new_store(workspace)
+    store = tracking.open_store(workspace)
+    for weight in weights:
+        folder = workspace.root / "scorer" / f"{weight}"
+        write_model(folder, weight)
+        run = store.client.create_run(store.experiment("demo"), run_name=f"candidate {weight}")
+        store.client.log_artifacts(run.info.run_id, str(folder), registry.SCORER)
+        store.client.set_terminated(run.info.run_id, "FINISHED")
+        tags = {"scorer": files.sha256(folder), "gate": "passed", registry.AGAINST: registry.NOBODY}
+        number, _ = registry.register(store, "demo", run.info.run_id, tags, "made up")
+        registry.resolve(store, "demo", number)
+    return store

@@ -37,8 +37,8 @@ TABLES = ("explain/contributions.parquet", "evaluate/scores.parquet", "evaluate/
 #: Folders that are not logged as they stand: the scorer has a place of its own, and holds the members.
 FOLDERS = ("train/members", "calibrate/scorer")
 
-#: What decision.json holds beside the names of the candidate and the champion, and an MLflow run holds too.
-DECIDED = ("passed", "letter", "checks", "warnings", "drift")
+#: What decision.json holds beside the name of the candidate, and an MLflow run holds too.
+DECIDED = ("passed", "letter", "checks", "warnings", "drift", "champion")
 
 #: Differs between equal runs, so it cannot name a candidate.
 UNSTABLE = ("validate/docs",)
@@ -155,12 +155,23 @@ def _cautions(workspace: Workspace) -> dict[str, str]:
     return {key: value for key, value in tags.items() if value}
 
 
+def beside(champion: registry.Version | None, candidate: Candidate) -> dict[str, Any] | None:
+    """The champion that a candidate is judged against: its number, its scorer's hash, and whether it is the same."""
+    if champion is None:
+        return None
+    return {
+        "version": champion.number,
+        "scorer": champion.scorer,
+        "identical": champion.scorer == candidate.scorer,
+    }
+
+
 def log(store: Store, candidate: Candidate, decision: Mapping[str, Any], drift: pd.DataFrame) -> Registration:
     """Log a candidate and, where its decision says so, register it as the challenger. Nothing is done twice.
 
     Args:
-        decision: `passed`, `letter` and `checks`, as `scoring.gate` gives them, `warnings` (sentences) and `drift` (in
-            figures), as plain data; see `DECIDED`.
+        decision: `passed`, `letter` and `checks`, as `scoring.gate` gives them, `warnings` (sentences), `drift` (in
+            figures) and `champion` (as `beside` gives it), as plain data; see `DECIDED`.
         drift: the history against the accepted one, as `leads.drift.compare` gives it.
 
     A run that a kill left half logged is deleted (MLflow keeps deleted runs until `mlflow gc`) and logged anew.
@@ -192,12 +203,15 @@ def log(store: Store, candidate: Candidate, decision: Mapping[str, Any], drift: 
                 "split": candidate.split,
                 "study": candidate.study,
                 "model_version": str(candidate.metrics["model_version"]),
+                **_judged_against(candidate, decision),
                 **candidate.cautions,
             }
             about = f"{decision['letter']}\n\n{_measured(candidate)}"
             version, new = registry.register(store, candidate.contract, run_id, tags, about)
             if key:
                 registry.sign(store, candidate.contract, version, key)
+        else:
+            registry.refuse(store, candidate.contract, candidate.scorer)
     return Registration(
         store=files.shown(store.uri) if store.database is None else "mlruns",
         model=name_of(candidate.contract),
@@ -206,6 +220,12 @@ def log(store: Store, candidate: Candidate, decision: Mapping[str, Any], drift: 
         version=version,
         new_version=new,
     )
+
+
+def _judged_against(candidate: Candidate, decision: Mapping[str, Any]) -> dict[str, str]:
+    """The tag that names the champion of the decision; none where it was the candidate itself."""
+    against = decision["champion"]["scorer"] if decision["champion"] else registry.NOBODY
+    return {} if against == candidate.scorer else {registry.AGAINST: against}
 
 
 def _log_run(

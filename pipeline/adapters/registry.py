@@ -1,4 +1,4 @@
-"""Registered versions: one model per contract, the aliases `challenger` and `champion`, and the approvals log.
+"""Registered versions: one model per contract, and the aliases `challenger` and `champion`.
 
 A version is a scorer, named by the hash of its content: the same content is never registered twice. In a local store
 its source is `runs:/<run>/scorer`, which names no folder and which MLflow copies before it loads: from a plain path it
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHALLENGER, CHAMPION = "challenger", "champion"
+
+#: Tags of a version that `adapters.approvals` writes: who approved it last, and who rejected it, as JSON.
+APPROVAL, REJECTED = "approval", "rejected"
+
+#: Tag of a version: sha256 of the champion that the gate held it against, or `NOBODY` where there was none.
+AGAINST, NOBODY = "judged_against", "nobody"
 
 #: The scorer's folder among a run's artifacts.
 SCORER = "scorer"
@@ -62,7 +68,11 @@ def find(store: Store, contract: str, which: str | int) -> Version:
     Raises:
         RegistryError: there is none; the message says what there is.
     """
-    known = versions(store, contract)
+    return pick(versions(store, contract), contract, which)
+
+
+def pick(known: list[Version], contract: str, which: str | int) -> Version:
+    """As `find`, among versions that were read before."""
     text = str(which)
     for version in known:
         if text in version.aliases or text == str(version.number):
@@ -92,24 +102,36 @@ def register(store: Store, contract: str, run_id: str, tags: dict[str, str], des
         same = [one for one in versions(store, contract) if one.scorer == tags["scorer"] and _lives(store, one.run_id)]
         if same:
             number = same[0].number
+            _judge_anew(store, contract, same[0], tags)
         else:
             _make_model(store, contract)
             made = store.client.create_model_version(
                 name, _source(store, run_id), run_id=run_id, tags=tags, description=description
             )
             number = int(made.version)
-        if not same or CHALLENGER not in same[0].aliases:
+        if not same or (CHALLENGER not in same[0].aliases and REJECTED not in same[0].tags):
             store.client.set_registered_model_alias(name, CHALLENGER, str(number))
     return number, not same
 
 
+def refuse(store: Store, contract: str, scorer: str) -> None:
+    """Take the gate's pass from a version that was judged again and refused; called under `store.lock`.
+
+    The champion keeps it: what is in use stays what a person approved.
+    """
+    with answering(store.uri):
+        for version in versions(store, contract):
+            if version.scorer == scorer and CHAMPION not in version.aliases:
+                store.client.set_model_version_tag(name_of(contract), str(version.number), "gate", "refused")
+
+
 def models(store: Store, contract: str) -> pd.DataFrame:
-    """Every registered version: `version`, `aliases`, `gate`, key figures, `split`, name, time, who approved."""
+    """Every registered version: `version`, `aliases`, `gate`, key figures, `split`, name, time, who approved it, and
+    who rejected it."""
     rows = []
     for version in versions(store, contract):
         with answering(store.uri):
             figures = store.client.get_run(version.run_id).data.metrics if _lives(store, version.run_id) else {}
-        approval = _approval(version) or {}
         rows.append(
             {
                 "version": version.number,
@@ -119,59 +141,12 @@ def models(store: Store, contract: str) -> pd.DataFrame:
                 "split": version.tags.get("split", ""),
                 "model_version": version.tags.get("model_version", ""),
                 "registered": version.tags.get("registered", ""),
-                "approved_by": approval.get("by", ""),
+                "approved_by": ", ".join(_people(version, APPROVAL)),
+                "rejected_by": ", ".join(_people(version, REJECTED)),
             }
         )
-    columns = ["version", "aliases", "gate", *SHOWN, "split", "model_version", "registered", "approved_by"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def approve(store: Store, contract: str, version: int | str, by: str, note: str) -> Version:
-    """Make a version the champion: the only way the alias `champion` moves.
-
-    Under the store's lock: read the version, its bytes and the present champion, compare, note the approval in the tag
-    `pending`, set the alias, read it again, turn the note into the tag `approval`, append to `approvals.jsonl` beside
-    the store. A kill before the alias moved leaves a note that counts for nothing; what a later kill left undone is
-    done by the next call.
-
-    Raises:
-        RegistryError: no such version, it did not pass the gate, its bytes are not those that were registered, `by` or
-            `note` is empty, or another process moved the alias at the same moment.
-    """
-    if not by.strip() or not note.strip() or "\n" in by + note:
-        raise RegistryError("an approval needs the name of who approves and why, one line each.")
-    name = name_of(contract)
-    with store.lock():
-        _append(store, champion(store, contract))
-        wanted, before = find(store, contract, version), champion(store, contract)
-        if wanted.gate != "passed":
-            raise RegistryError(
-                f"version {wanted.number} of {name} did not pass the gate; only one that did can be champion."
-            )
-        resolve(store, contract, wanted.number)
-        if before is not None and before.number == wanted.number:
-            return wanted
-        approval = {
-            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
-            "model": name,
-            "version": wanted.number,
-            "scorer": wanted.scorer,
-            "by": by.strip(),
-            "note": note.strip(),
-            "before": before.number if before else None,
-        }
-        with answering(store.uri):
-            text = json.dumps(approval, ensure_ascii=False, sort_keys=True)
-            store.client.set_model_version_tag(name, str(wanted.number), "pending", text)
-            store.client.set_registered_model_alias(name, CHAMPION, str(wanted.number))
-        now = champion(store, contract)
-        if now is None or now.number != wanted.number:
-            raise RegistryError(
-                f"{name}: somebody else moved the alias champion just now, to version "
-                f"{now.number if now else 'none'}; look at `leads models` and decide again."
-            )
-        _append(store, now)
-        return find(store, contract, wanted.number)
+    columns = ["version", "aliases", "gate", *SHOWN, "split", "model_version", "registered"]
+    return pd.DataFrame(rows, columns=[*columns, "approved_by", "rejected_by"])
 
 
 def champion(store: Store, contract: str) -> Version | None:
@@ -196,15 +171,6 @@ def accepted(store: Store, contract: str, candidate: str | None = None) -> tuple
         if profile is not None:
             return version.number, json.loads(profile)
     return None
-
-
-def approvals(store: Store) -> list[dict[str, Any]]:
-    """The approvals log, oldest first, without a last line that a kill left unfinished.
-
-    Raises:
-        RegistryError: another line is no approval.
-    """
-    return _read_log(_log(store))[0]
 
 
 def resolve(store: Store, contract: str, which: str | int, *, key: Path | None = None) -> tuple[int, Path]:
@@ -421,50 +387,14 @@ def _version(one: ModelVersion, aliases: dict[str, list[str]]) -> Version:
     )
 
 
-def _log(store: Store) -> Path:
-    return store.home / "approvals.jsonl"
+def _judge_anew(store: Store, contract: str, version: Version, tags: dict[str, str]) -> None:
+    """What the gate says of a version that stands already, where it says something new."""
+    for key in ("gate", AGAINST):
+        if key in tags and version.tags.get(key) != tags[key]:
+            store.client.set_model_version_tag(name_of(contract), str(version.number), key, tags[key])
 
 
-def _approval(version: Version) -> dict[str, Any] | None:
-    """Who made a version champion, when and why. A note that is pending is an approval once its alias has moved."""
-    pending = version.tags.get("pending") if CHAMPION in version.aliases else None
-    text = pending or version.tags.get("approval")
-    return json.loads(text) if text else None
-
-
-def _append(store: Store, champion: Version | None) -> None:
-    """Finish the champion's approval: its tag, and its line in the log, unless they stand there."""
-    if champion is None or (approval := _approval(champion)) is None:
-        return
-    if text := champion.tags.get("pending"):
-        name, number = str(approval["model"]), str(champion.number)
-        with answering(store.uri):
-            store.client.set_model_version_tag(name, number, "approval", text)
-            store.client.delete_model_version_tag(name, number, "pending")
-    logged, whole = _read_log(_log(store))
-    if approval in logged:
-        return
-    line = json.dumps(approval, ensure_ascii=False, sort_keys=True).encode() + b"\n"
-    with open(_log(store), "ab") as file:
-        file.truncate(len(whole))
-        file.write(line if whole.endswith(b"\n") or not whole else b"\n" + line)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _read_log(path: Path) -> tuple[list[dict[str, Any]], bytes]:
-    """The approvals in a log, and the bytes that hold them: what follows is a line that a kill left unfinished."""
-    content = path.read_bytes() if path.exists() else b""
-    found = []
-    for number, line in enumerate(lines := content.split(b"\n"), start=1):
-        try:
-            if line.strip():
-                found.append(json.loads(line))
-        except ValueError:
-            if number == len(lines):
-                return found, content[: len(content) - len(line)]
-            raise RegistryError(
-                f"{path}, line {number}: is not an approval. Correct the line, or move the file away: the next "
-                "approval begins a new one."
-            ) from None
-    return found, content
+def _people(version: Version, act: str) -> list[str]:
+    """Who approved or rejected a version, the last one last."""
+    told = json.loads(version.tags.get(act, "{}"))
+    return [*told.get("signed", []), told["by"]] if told else []

@@ -44,11 +44,11 @@ class Verdict:
             "says in the note why it goes on."
         ]
 
-    def described(self, champion: int, *, identical: bool) -> dict[str, Any]:
+    def described(self, *, identical: bool) -> dict[str, Any]:
         """Plain data for decision.json. `identical`: the candidate is that version, to the byte."""
         counts = {"rows": self.rows, "taught": self.taught, "unscored": self.unscored}
         comparable = not identical and not self.why_not
-        return {"version": champion, "identical": identical, "comparable": comparable, "why_not": self.why_not} | counts
+        return {"comparable": comparable, "why_not": self.why_not} | counts
 
 
 def judge(

@@ -54,17 +54,16 @@ def run(stage: Stage) -> None:
     cautions = gate.cautions(metrics=metrics, max_shift=max_shift, overruled=overruled, undecided=resolved.undecided)
     moved = drift.compare(known, profile, limits.drift, stage.params.validate_.profile)
     warnings = drift.warnings(moved)
-    if champion is not None:
-        cautions += beside.warnings(champion.number)
     decision["warnings"] = [*cautions, *(f"Drift since version {accepted}: {sentence}." for sentence in warnings)]
     decision["drift"] = {"since_version": accepted, "comparisons": len(moved), "warnings": len(warnings)}
+    decision["champion"] = candidates.beside(champion, candidate)
+    if champion is not None:
+        decision["warnings"] = [*beside.warnings(champion.number), *decision["warnings"]]
+        decision["champion"] |= beside.described(identical=champion.scorer == candidate.scorer)
     registration = candidates.log(store, candidate, decision, moved)
 
     # Save
-    compared = None
-    if champion is not None:
-        compared = beside.described(champion.number, identical=champion.scorer == candidate.scorer)
-    stage.save_json("register/decision.json", decision | {"candidate": candidate.name, "champion": compared})
+    stage.save_json("register/decision.json", decision | {"candidate": candidate.name})
     stage.save_csv("register/drift.csv", moved)
     stage.save_json("register/registration.json", asdict(registration))
     stage.log.info(decision["letter"])

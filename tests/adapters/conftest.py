@@ -22,9 +22,10 @@ def store(workspace):
 def log_new(workspace, project_root):
     """Log a candidate with another scorer; the decision is what the test says."""
 
-    def log(store, *, weight=1.0, passed=True):
+    def log(store, *, weight=1.0, passed=True, champion=None):
         made = fake_results.write(workspace.root, project_root, weight=weight)
         candidate = candidates.collect(made, params_module.load(made.params))
-        return candidates.log(store, candidate, fake_results.decision(passed=passed), fake_results.NO_DRIFT)
+        decided = fake_results.decision(passed=passed, champion=champion)
+        return candidates.log(store, candidate, decided, fake_results.NO_DRIFT)
 
     return log

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from pipeline import params as params_module
-from pipeline.adapters import candidates, files, registry, tracking
+from pipeline.adapters import approvals, candidates, files, registry, tracking
 from pipeline.errors import ArtefactError, RegistryError
 from pipeline.paths import Workspace, catalogue
 from tests import fake_results
@@ -540,7 +540,7 @@ def test_a_shared_server_works_instead(server, workspace, log_new, tmp_path, mon
     assert number == 1
     assert files.sha256(folder) == files.sha256(workspace.path("calibrate/scorer"))
     assert load_elsewhere(server, tmp_path) == "[6.0, nan]"
-    registry.approve(store, "demo", 1, "A reviewer", "looks right")
+    approvals.approve(store, "demo", 1, "A reviewer", "looks right", asked=1)
     assert registry.champion(store, "demo").number == 1
     assert registry.models(store, "demo")["approved_by"].tolist() == ["A reviewer"]
     log = tracking.TrialLog(store, "demo")

@@ -142,10 +142,8 @@ def test_what_cannot_be_compared_is_said_and_no_check(settings):
     few = judge(settings, frame, chance, chance, theirs=late)
     assert "hold" in few.why_not and "5,980 rows are left out" in few.why_not and few.taught == 5980
     assert few.warnings(7)[0].startswith("NOT COMPARABLE with the champion, version 7: the 20 test rows")
-    assert few.described(7, identical=False)["comparable"] is False
-    assert challenge.Verdict().described(7, identical=True) == {
-        "version": 7,
-        "identical": True,
+    assert few.described(identical=False)["comparable"] is False
+    assert challenge.Verdict().described(identical=True) == {
         "comparable": False,
         "why_not": "",
         "rows": 0,

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pipeline import params as params_module
-from pipeline.adapters import candidates, registry, tracking
+from pipeline.adapters import approvals, candidates, registry, tracking
 from pipeline.adapters.stage import Stage
 from pipeline.errors import ArtefactError
 from pipeline.stages import register
@@ -146,15 +146,19 @@ def test_a_second_run_makes_no_second_run_or_version(run, tmp_path):
 def test_the_champion_of_the_moment_is_recorded(run, tmp_path):
     run()
     store = open_store(tmp_path)
-    registry.approve(store, "demo", 1, "A reviewer", "why")
+    approvals.approve(store, "demo", 1, "A reviewer", "why", asked=1)
+    scorer = registry.champion(store, "demo").scorer
     again = run()[0]["champion"]
-    assert (again["version"], again["identical"], again["comparable"]) == (1, True, False)
+    assert (again["version"], again["scorer"]) == (1, scorer)
+    assert (again["identical"], again["comparable"]) == (True, False)
     decision, registration = run(weight=2.0)
     # The scorer of these results is no real one, and cannot be asked: that is said, and held against nobody.
     assert (decision["champion"]["identical"], decision["champion"]["comparable"]) == (False, False)
     assert decision["warnings"][0].startswith("NOT COMPARABLE with the champion, version 1: it cannot score")
     assert registration["version"] == 2
     assert registry.champion(store, "demo").number == 1
+    assert registry.find(store, "demo", 2).tags["judged_against"] == scorer
+    approvals.approve(store, "demo", 2, "A reviewer", "why", asked=1)
 
 
 def test_an_excluded_column_among_the_inputs_is_refused(run, tmp_path, monkeypatch):

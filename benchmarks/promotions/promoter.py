@@ -1,0 +1,66 @@
+"""One promoter: judges its version against the champion, approves it where it is better, and begins again where another
+promoter was faster. Runs in a process of its own, which may be killed at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline import process
+
+process.configure_environment()
+
+# Loaded once by the process that the promoters are forked from, so that a round costs no start-up.
+import mlflow.artifacts  # noqa: E402
+import mlflow.store.model_registry.sqlalchemy_store  # noqa: E402
+import mlflow.store.tracking.sqlalchemy_store  # noqa: E402, F401
+
+from pipeline.adapters import approvals, files, registry, tracking  # noqa: E402
+from pipeline.adapters.registry import AGAINST, NOBODY  # noqa: E402
+from pipeline.errors import RegistryError  # noqa: E402
+from pipeline.paths import Workspace  # noqa: E402
+
+CONTRACT = "race"
+
+#: Begins what a promoter hears that was overtaken between judging and approving.
+OVERTAKEN = "Version"
+
+
+def stock(workspace: Workspace, versions: int) -> None:
+    """Register versions 1, 2, ... of a scorer that is nothing but its own number."""
+    store = tracking.open_store(workspace)
+    experiment = store.experiment(CONTRACT)
+    for number in range(1, versions + 1):
+        folder = workspace.root / "scorers" / str(number)
+        files.write_json(folder / "data" / "number.json", number)
+        run = store.client.create_run(experiment, run_name=f"candidate {number}")
+        store.client.log_artifacts(run.info.run_id, str(folder), registry.SCORER)
+        store.client.set_terminated(run.info.run_id, "FINISHED")
+        tags = {"scorer": files.sha256(folder), "gate": "passed", AGAINST: NOBODY}
+        with store.lock():
+            registry.register(store, CONTRACT, run.info.run_id, tags, "one of the race")
+        registry.resolve(store, CONTRACT, number)
+
+
+def promote(root: str, version: int, quality: Mapping[int, float], by: str, said: str) -> None:
+    """Judge and approve until the version is champion or the champion is better; then say which, in a file `said`."""
+    store = tracking.open_store(Workspace(Path(root)))
+    while True:
+        own, champion = registry.find(store, CONTRACT, version), registry.champion(store, CONTRACT)
+        if champion is not None and quality[champion.number] >= quality[version]:
+            with store.lock():
+                registry.refuse(store, CONTRACT, own.scorer)
+            outcome = f"refused beside {champion.number}"
+            break
+        tags = {"scorer": own.scorer, "gate": "passed", AGAINST: champion.scorer if champion else NOBODY}
+        with store.lock():
+            registry.register(store, CONTRACT, own.run_id, tags, "judged again")
+        try:
+            approvals.approve(store, CONTRACT, version, by, "better", asked=1)
+        except RegistryError as error:
+            if not str(error).startswith(f"{OVERTAKEN} {version} was judged against"):
+                raise
+            continue
+        outcome = "approved"
+        break
+    Path(said).write_text(outcome, encoding="utf-8")
