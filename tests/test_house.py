@@ -402,6 +402,7 @@ def test_ruff_would_format_nothing():
     assert checked.returncode == 0, "run `make format`: " + checked.stdout[-4000:] + checked.stderr
 
 
+@pytest.mark.slow  # a minute without the cache of an earlier run: begun last it would end alone
 def test_mypy_finds_nothing():
     checked = run("mypy")
     assert checked.returncode == 0, checked.stdout[-4000:] + checked.stderr
