@@ -135,9 +135,10 @@ def fit(
 
     Example: leads fit train.csv --target converted --time-ordered --drop duration --seconds 150 --out model
     """
+    from pipeline.adapters import verification
     from pipeline.ondemand import prepared
 
-    _, params = commands.project()
+    workspace, params = commands.project()
     log = process.configure_logging("fit")
     process.settle(params.run.seed)
     found = prepared.fit(
@@ -151,6 +152,7 @@ def fit(
         seconds=seconds,
         log=log,
     )
+    verification.note_made(workspace, out)
     for sentence in found.sentences:
         typer.echo(sentence, err=True)
     typer.echo(f"{out}: {found.version}, after {found.trials} trials. Next: leads predict {out} TEST.csv --out p.csv")
@@ -161,15 +163,22 @@ def predict(
     model: Annotated[Path, typer.Argument(help="Folder that `leads fit` wrote.")],
     table: Annotated[Path, typer.Argument(help="Rows as those of the fit; the outcome may be absent.")],
     out: Annotated[Path, typer.Option(help="CSV with the chance of every row, in their order.")],
+    sha256: Annotated[
+        str | None, typer.Option(help="Hash of a folder that was not made in this project, from whoever made it.")
+    ] = None,
 ) -> None:
     """Chances for the rows of a prepared table.
 
+    A model runs code of its own: a folder that `leads fit` did not make in this project needs --sha256.
+
     Example: leads predict model test.csv --out p.csv
     """
+    from pipeline.adapters import verification
     from pipeline.ondemand import prepared
 
-    _, params = commands.project()
+    workspace, params = commands.project()
     process.settle(params.run.seed)
+    verification.refuse_unknown(workspace, model, sha256)
     scored, unscored = prepared.predict(model, table, out, params)
     typer.echo(f"{out}: {scored:,} rows scored, {unscored:,} left empty")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -57,34 +57,42 @@ class Entry:
     size: int
 
 
-def check(folder: Path, *, sha256: str | None = None, in_place: bool = False) -> None:
+def check(folder: Path, *, vouch: Callable[[str], list[str]] | None = None, in_place: bool = False) -> None:
     """Refuse a folder that is not a scorer's, whole and unaltered; arguments as `faults`.
 
     Raises:
         ModelError: every fault that was found.
     """
-    if found := faults(folder, sha256=sha256, in_place=in_place):
+    if found := faults(folder, vouch=vouch, in_place=in_place):
         raise ModelError(listed(f"{files.shown(str(folder))} is no scorer that can be used", found))
 
 
-def faults(folder: Path, *, sha256: str | None = None, in_place: bool = False) -> list[str]:
+def faults(
+    folder: Path,
+    *,
+    sha256: str | None = None,
+    vouch: Callable[[str], list[str]] | None = None,
+    in_place: bool = False,
+) -> list[str]:
     """What speaks against a model folder, one sentence each; none where nothing does.
 
     Args:
         sha256: hash that the whole folder must have, as `files.sha256` gives it; None where none is known.
+        vouch: given the folder's hash, says what keeps others from vouching for it.
         in_place: byte code may lie beside the source, as Python leaves it; for who never reads it
             (`model_folder.load`).
 
-    What the files say is only looked at where names, kinds, sizes and hashes leave nothing to say.
+    Of what the files say, only the manifest is read before names, kinds, sizes, hashes and others have had their say.
     """
     from pipeline.scorer.model import ScorerError, verify
 
     try:
-        found = shape(entries(folder, in_place=in_place))
-        if found:
+        if found := shape(entries(folder, in_place=in_place)):
             return found
-        if sha256 is not None and (actual := files.sha256(folder)) != sha256:
-            found.append(f"its files have the sha256 {actual}, and {said(sha256)} was expected")
+        actual = files.sha256(folder)
+        if sha256 not in (None, actual):
+            found.append(f"its files have the sha256 {actual}, and {said(str(sha256))} was expected")
+        found += vouch(actual) if vouch else []
         called = verify(folder)
     except ScorerError as fault:
         return [*found, str(fault)]

@@ -110,23 +110,25 @@ def _describe(folder: Path, module: str, spec: dict[str, Any]) -> None:
     files.write_text(folder / "requirements.txt", "\n".join(requirements) + "\n")
 
 
-def load(folder: Path, *, own_code: bool = False) -> Any:
+def load(folder: Path) -> Any:
     """The scorer of a model folder, run by the code that the folder carries, after its hashes have been verified.
 
-    The folder's hashes are its own: that its code may be run at all must be known from elsewhere, as `registry.resolve`
-    and `verification.verified` know it. `own_code` asks for no more than that it is the code of this package.
+    The folder's hashes are its own: that it may be loaded at all must be known from elsewhere, as `registry.resolve`
+    and `adapters.verification` know it.
 
     Raises:
-        ModelError: the folder is incomplete, altered or of another format, or carries other code.
+        ModelError: the folder is incomplete, altered or of another format.
     """
     model_check.check(folder, in_place=True)
-    if own_code and not _is_own_code(folder):
-        raise ModelError(
-            f"{folder}: carries other code than this version of the package, and nobody vouches for it; make it anew."
-        )
     module = _module(folder, f"scorer_{model_check.version(folder).rsplit('-', 1)[1]}")
     with _spoken(module.ScorerError):
-        return module.Scorer.load(folder)
+        try:
+            return module.Scorer.load(folder)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError) as fault:
+            raise ModelError(
+                f"{folder}: its files agree with its manifest, and hold no scorer ({type(fault).__name__}). Make it "
+                "anew."
+            ) from None
 
 
 @contextmanager
@@ -148,13 +150,6 @@ def _spoken(fault: type[Exception], before: str = "") -> Iterator[None]:
         yield
     except fault as error:
         raise ModelError(f"{before}{error}") from None
-
-
-def _is_own_code(folder: Path) -> bool:
-    """Whether the code that a model folder carries is this package's own, byte for byte."""
-    ours = {source.name: files.sha256(source) for source in Path(pipeline.scorer.__file__).parent.glob("*.py")}
-    carried = {source.name: files.sha256(source) for source in (folder / "code").glob("*/*.py")}
-    return carried == ours
 
 
 def _module(folder: Path, name: str) -> ModuleType:

@@ -189,7 +189,8 @@ def resolve(store: Store, contract: str, which: str | int, *, key: Path | None =
         raise RegistryError(f"{called} was not registered by this project.")
     _refuse_other_source(store, contract, version, called)
     target = store.home / "models" / version.scorer
-    if model_check.faults(target, sha256=version.scorer):
+    key = key or signing.public_key()
+    if _against(store, version, target, key):
         target.parent.mkdir(exist_ok=True)
         with (
             open(target.parent / ".lock", "w") as lock,
@@ -197,17 +198,25 @@ def resolve(store: Store, contract: str, which: str | int, *, key: Path | None =
         ):
             fcntl.flock(lock, fcntl.LOCK_EX)
             # Another process may have made the copy meanwhile, and be reading it.
-            if model_check.faults(target, sha256=version.scorer):
-                copy = _copied(store, version, Path(temporary), called)
+            if _against(store, version, target, key):
+                copy = _copied(store, version, Path(temporary), called, key)
                 if target.exists():
                     os.replace(target, Path(temporary) / "altered")
                 os.replace(copy, target)
-    if key := key or signing.public_key():
-        with tempfile.TemporaryDirectory() as temporary:
-            refused = signing.refusal(target, _signature(store, version.run_id, Path(temporary)), key)
-        if refused:
-            raise RegistryError(f"{called}: {refused}. Do not use it before somebody who may has signed it.")
     return version.number, target
+
+
+def _against(store: Store, version: Version, folder: Path, key: Path | None) -> list[str]:
+    """What speaks against a copy of a version's files, which a key must have signed where one is given."""
+
+    def vouch(_: str) -> list[str]:
+        if key is None:
+            return []
+        with tempfile.TemporaryDirectory() as temporary:
+            refused = signing.refusal(folder, _signature(store, version.run_id, Path(temporary)), key)
+        return [refused] if refused else []
+
+    return model_check.faults(folder, sha256=version.scorer, vouch=vouch)
 
 
 def sign(store: Store, contract: str, which: str | int, key: Path) -> bool:
@@ -230,7 +239,7 @@ def sign(store: Store, contract: str, which: str | int, key: Path) -> bool:
     return True
 
 
-def _copied(store: Store, version: Version, folder: Path, called: str) -> Path:
+def _copied(store: Store, version: Version, folder: Path, called: str, key: Path | None = None) -> Path:
     """A copy in `folder` of a version's stored files, which are what was registered.
 
     Raises:
@@ -240,11 +249,11 @@ def _copied(store: Store, version: Version, folder: Path, called: str) -> Path:
         found = model_check.shape(_stored(store, version.run_id))
     if not found:
         copy = download(store, version.run_id, folder)
-        found = model_check.faults(copy, sha256=version.scorer)
+        found = _against(store, version, copy, key)
     if found:
         what = (
-            f"{called}: the stored files are not those that were registered. Do not use them; take another version, or "
-            "register this one anew"
+            f"{called}: the stored files are not those that were registered, or not signed as they must be. Do not use "
+            "them; take another version, or register this one anew"
         )
         raise RegistryError(model_check.listed(what, found))
     return copy

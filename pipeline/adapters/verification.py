@@ -14,6 +14,13 @@ from pathlib import Path
 from pipeline.adapters import files, model_check, registry, signing
 from pipeline.adapters.tracking import Store, name_of
 from pipeline.errors import ModelError, ParamsError
+from pipeline.paths import Workspace
+
+#: Why a folder is refused that nothing else speaks against.
+NOBODY = (
+    "nobody vouches for it: its sha256 ({}) is that of no version in the registry. Give the hash that it must have "
+    f"(--sha256), or the key that signed it (--public-key, or {signing.PUBLIC_KEY})"
+)
 
 
 @dataclass(frozen=True)
@@ -70,55 +77,80 @@ def verified(
         raise ModelError(
             f"{target} is neither a folder nor a version; name a folder, a number, champion or challenger."
         )
-    folder = given.resolve()
-    found = model_check.faults(folder, sha256=sha256)
-    if found:
+    folder, vouched = given.resolve(), []
+
+    def vouch(actual: str) -> list[str]:
+        against = [] if sha256 in (None, actual) else [f"it has the sha256 {actual}, and {sha256} was given"]
+        if key:
+            refused = signing.refusal(folder, signature or folder.with_name(f"{folder.name}.sig"), key)
+            against += [refused] if refused else []
+            vouched.append(_signed(key))
+        if sha256 is None and key is None:
+            said = _in_registry(actual, *registered())
+            against += [] if said else [NOBODY.format(actual)]
+            vouched.append(said)
+        return against
+
+    if found := model_check.faults(folder, vouch=vouch):
         raise ModelError(model_check.listed(f"{target}: REFUSED", found))
-    actual = files.sha256(folder)
-    vouched = [] if sha256 is None else ["hash       as given"]
-    if key:
-        if refused := signing.refusal(folder, signature or folder.with_name(f"{folder.name}.sig"), key):
-            raise ModelError(model_check.listed(f"{target}: REFUSED", [refused]))
-        vouched.append(f"signature  of every file, by the key {signing.fingerprint(key)[:16]}")
-    if not vouched:
-        vouched.append(_in_registry(target, actual, *registered()))
-    return _told(folder, actual, vouched)
+    return _told(folder, sha256, vouched)
+
+
+def note_made(workspace: Workspace, folder: Path) -> None:
+    """Remember, by its hash, a folder that this project made and does not register (`leads fit`)."""
+    files.write_text(_made(workspace, files.sha256(folder)), "")
+
+
+def refuse_unknown(workspace: Workspace, folder: Path, sha256: str | None) -> None:
+    """Refuse a folder that this project does not remember making, unless it has the hash `sha256`.
+
+    Raises:
+        ModelError: it is no scorer, was altered, or nobody vouches for it.
+    """
+
+    def vouch(actual: str) -> list[str]:
+        if sha256 == actual or (sha256 is None and _made(workspace, actual).is_file()):
+            return []
+        if sha256 is not None:
+            return [f"it has the sha256 {actual}, and {model_check.said(sha256)} was given"]
+        return [
+            f"nobody vouches for it: `leads fit` did not make it in this project (its sha256 is {actual}). Give the "
+            "hash that whoever made it says it must have: --sha256"
+        ]
+
+    model_check.check(folder, vouch=vouch, in_place=True)
+
+
+def _made(workspace: Workspace, sha256: str) -> Path:
+    return workspace.mlruns / "fitted" / sha256
 
 
 def _version(target: str, store: Store, contract: str, sha256: str | None, key: Path | None) -> Verified:
     number, folder = registry.resolve(store, contract, target, key=key)
-    actual = files.sha256(folder)
-    if sha256 not in (None, actual):
+    if sha256 not in (None, actual := files.sha256(folder)):
         raise ModelError(f"version {number}: REFUSED: it has the sha256 {actual}, and {sha256} was given.")
-    vouched = [f"registry   version {number} of {name_of(contract)}: the hash that it was registered with"]
-    vouched += [] if sha256 is None else ["hash       as given"]
-    vouched.append(
-        f"signature  of every file, by the key {signing.fingerprint(key)[:16]}"
-        if key
-        else f"signature  not looked at: {signing.PUBLIC_KEY} names no key"
-    )
-    return _told(folder, actual, vouched)
+    looked = _signed(key) if key else f"signature  not looked at: {signing.PUBLIC_KEY} names no key"
+    return _told(folder, sha256, [f"registry   version {number} of {name_of(contract)} has this hash", looked])
 
 
-def _in_registry(target: str, sha256: str, store: Store, contract: str) -> str:
+def _in_registry(sha256: str, store: Store, contract: str) -> str:
+    """The newest version with this hash, in words; "" where there is none."""
     same = [version.number for version in registry.versions(store, contract) if version.scorer == sha256]
-    if not same:
-        raise ModelError(
-            f"{target}: REFUSED: its hashes agree with one another, and nobody vouches for them. No version of "
-            f"{name_of(contract)} has its sha256, {sha256}. Give the hash that it must have (--sha256), or the key "
-            f"that signed it (--public-key, or {signing.PUBLIC_KEY})."
-        )
-    return f"registry   version {same[-1]} of {name_of(contract)} was registered with this hash"
+    return f"registry   version {same[-1]} of {name_of(contract)} has this hash" if same else ""
 
 
-def _told(folder: Path, sha256: str, vouched: list[str]) -> Verified:
+def _signed(key: Path) -> str:
+    return f"signature  of every file, by the key {signing.fingerprint(key)[:16]}"
+
+
+def _told(folder: Path, given: str | None, vouched: list[str]) -> Verified:
     held = [entry for entry in model_check.entries(folder) if entry.kind == "file"]
-    version = model_check.version(folder)
+    version, sha256 = model_check.version(folder), files.sha256(folder)
     lines = (
         f"files      {len(held)} with {sum(entry.size for entry in held):,} bytes; nothing else, and no links",
         f"manifest   every file of data and code is the one that {version} was made of",
         "loader     MLflow is told to import the folder's own code, and to install pinned packages only",
-        f"sha256     {sha256}",
+        f"sha256     {sha256}{', as given' if given else ''}",
         *vouched,
     )
     return Verified(folder, version, sha256, lines)

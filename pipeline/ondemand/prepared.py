@@ -139,13 +139,12 @@ def predict(model: Path, table: Path, out: Path, params: Params) -> tuple[int, i
     where a row cannot be read. Returns how many rows were scored, and how many not.
 
     Raises:
-        ModelError: the folder is no scorer, or carries other code than `fit` gives it. SourceError: the table cannot be
-            read or lacks a column.
+        ModelError: the folder is no scorer. SourceError: the table cannot be read or lacks a column.
     """
     target = files.writable(out)
     if target == table.resolve():
         raise ParamsError(f"--out {out} is the table to be read; name another one.")
-    scorer = model_folder.load(model, own_code=True)
+    scorer = model_folder.load(model)
     cells, source = _read(table, params)
     moment = pd.Timestamp(0)
     rows = _renamed(cells, scorer.spec, source.get("decimal", "."))
