@@ -44,7 +44,7 @@ CONNECTIONS = (1, 8, 100)
 #: A measurement lasts at least this many requests per connection, and at most so many times `--seconds`.
 LEAST, LONGEST = 3, 5
 #: Bent requests in flight at a time, and how many MLflow's server gets.
-AT_A_TIME, SAMPLE = 50, 200
+AT_A_TIME, SAMPLE = 100, 200
 #: Leads that requests are drawn from.
 LEADS = 500
 

@@ -399,7 +399,7 @@ def test_too_many_leads_or_sets_of_columns_are_refused():
     with pytest.raises(reading.Refusal, match="3 leads are more than the 2") as refusal:
         reading.leads({"leads": [SOUND] * 3}, "leads", FORM, "now", 2)
     assert refusal.value.status == 413
-    optional = ["phone", "has_phone", "converted_at", "lost_at", "changes"]
+    optional = ["phone", "has_phone", "changes", "Size", "id"]
     shapes = [SOUND | dict.fromkeys(optional[:k] + optional[k + 2 :]) for k in range(5)]
     assert len(reading.leads({"leads": shapes}, "leads", FORM, "now", 9).leads) == 5
     shapes = [
@@ -426,6 +426,8 @@ def test_a_lead_is_handed_over_as_the_scorer_reads_it():
         "activities": [{"kind": "call", "happened_at": "2026-01-02"}],
         "changes": [],
         "as_of": "now",
+        "converted_at": None,
+        "lost_at": None,
     }
     assert (read.clocked, read.apart, read.unread) == ([True, False], False, ["zeal"])
 

@@ -135,6 +135,10 @@ def leads(document: Any, key: str, form: Form, now: str, most: int) -> Leads:
     for lead, missing in zip(read, clocked, strict=True):
         if missing:
             lead["as_of"] = now
+        for name in ENDS:
+            # Left out or null is the same here, and leads with the same columns share a call.
+            if not form.spellings[name] & lead.keys():
+                lead[name] = None
     if len({frozenset(lead) for lead in read}) > MOST_SHAPES:
         raise Refusal(
             422,
