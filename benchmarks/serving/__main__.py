@@ -44,7 +44,7 @@ CONNECTIONS = (1, 8, 100)
 #: A measurement lasts at least this many requests per connection, and at most so many times `--seconds`.
 LEAST, LONGEST = 3, 5
 #: Bent requests in flight at a time, and how many MLflow's server gets.
-AT_A_TIME, SAMPLE = 50, 200
+AT_A_TIME, SAMPLE = 100, 200
 #: Leads that requests are drawn from.
 LEADS = 500
 
@@ -62,10 +62,12 @@ class System:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("--model", default="champion", help="alias or number of a registered version")
-    arguments.add_argument("--seconds", type=float, default=20.0)
-    arguments.add_argument("--bodies", type=int, default=10_000)
+    arguments.add_argument("--seconds", type=float, default=20.0, help="of each measurement; 0 for none")
+    arguments.add_argument("--bodies", type=int, default=10_000, help="bent requests to send")
     arguments.add_argument("--seed", type=int, default=1)
     asked = arguments.parse_args()
+    # An end by a signal must end the servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     process.configure_environment()
     workspace = Workspace(find_root(Path(__file__)))
     contract = params_module.load(workspace.params).run.contract
@@ -77,30 +79,40 @@ def main() -> None:
             System("leads serve", our_url, "/score", lambda lead: {"lead": lead}),
             System("mlflow", mlflow_url, "/invocations", lambda lead: {"dataframe_records": [lead]}),
         )
-        print("| connections | system | requests | requests/s | median ms | p99 ms | other than 200 |")
-        print("|---|---|---|---|---|---|---|")
-        for connections in CONNECTIONS:
-            figures = {}
-            for system in systems:
-                times, took, bad = asyncio.run(load(system, leads, connections, asked.seconds))
-                figures[system.name] = (len(times) / took, np.percentile(times, 99))
-                print(
-                    f"| {connections} | {system.name} | {len(times)} | {len(times) / took:.1f} | "
-                    f"{np.median(times):.0f} | {np.percentile(times, 99):.0f} | {bad} |",
-                    flush=True,
-                )
-            (rate, p99), (their_rate, their_p99) = figures.values()
-            print(f"| {connections} | ratio | | {rate / their_rate:.1f} | | {p99 / their_p99:.2f} | |", flush=True)
+        if asked.seconds:
+            side_by_side(systems, leads, asked.seconds)
         for system, many in zip(systems, (asked.bodies, min(SAMPLE, asked.bodies)), strict=True):
-            bent = list(fuzzed(leads[0], many, asked.seed))
-            if system.name == "mlflow":
-                bent = [Asked(one.method, "/invocations", one.body, one.headers) for one in bent]
-            statuses, inside, took = asyncio.run(bad_requests(system, bent))
-            told = ", ".join(f"{status} x {times:,}" for status, times in sorted(statuses.items()))
-            broken = sum(times for status, times in statuses.items() if status >= 500)
+            if many:
+                bend(system, leads[0], many, asked.seed)
+
+
+def side_by_side(systems: tuple[System, ...], leads: list[dict[str, Any]], seconds: float) -> None:
+    """Ask each system in turn, with more and more connections, and print what it answered."""
+    print("| connections | system | requests | requests/s | median ms | p99 ms | other than 200 |")
+    print("|---|---|---|---|---|---|---|")
+    for connections in CONNECTIONS:
+        figures = {}
+        for system in systems:
+            times, took, bad = asyncio.run(load(system, leads, connections, seconds))
+            figures[system.name] = (len(times) / took, np.percentile(times, 99))
             print(
-                f"{system.name}: {many:,} bent requests in {took:.0f} s: {told}; 5xx {broken}, insides shown {inside}"
+                f"| {connections} | {system.name} | {len(times)} | {len(times) / took:.1f} | "
+                f"{np.median(times):.0f} | {np.percentile(times, 99):.0f} | {bad} |",
+                flush=True,
             )
+        (rate, p99), (their_rate, their_p99) = figures.values()
+        print(f"| {connections} | ratio | | {rate / their_rate:.1f} | | {p99 / their_p99:.2f} | |", flush=True)
+
+
+def bend(system: System, lead: dict[str, Any], many: int, seed: int) -> None:
+    """Send so many bent requests, and print what came back."""
+    bent = list(fuzzed(lead, many, seed))
+    if system.name == "mlflow":
+        bent = [Asked(one.method, system.path, one.body, one.headers) for one in bent]
+    statuses, inside, took = asyncio.run(bad_requests(system, bent))
+    told = ", ".join(f"{status} x {times:,}" for status, times in sorted(statuses.items()))
+    broken = sum(times for status, times in statuses.items() if status >= 500)
+    print(f"{system.name}: {many:,} bent requests in {took:.0f} s: {told}; 5xx {broken}, insides shown {inside}")
 
 
 def nested(workspace: Workspace, number: int, seed: int) -> list[dict[str, Any]]:

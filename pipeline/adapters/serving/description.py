@@ -25,7 +25,7 @@ JSON_TYPES = {
 }
 TEXT = ["string", "number", "boolean", "null"]
 MOMENT = {
-    "type": ["string", "number", "null"],
+    "type": ["string", "null"],
     "description": "ISO 8601, such as 2026-01-31T12:00:00Z; UTC where it names no offset.",
 }
 

@@ -14,10 +14,10 @@ VISITED = "2026-01-06T14:05:00Z"
 
 
 def scored(scorer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The example of a scorer and what it answers: with a value in every column, or with none where a rule of the
-    contract refuses what was made up."""
+    """The example of a scorer and what it answers: with a value in every column, or only in those that must have one
+    where a rule of the contract refuses what was made up."""
     full = lead(scorer.spec, scorer.margin.encoder.levels)
-    bare = full | {one["name"]: None for one in scorer.spec["profile"]}
+    bare = full | {one["name"]: None for one in scorer.spec["profile"] if not one["declared"].get("required")}
     told = answers.told(scorer.predict(pd.DataFrame([full, bare], dtype=object)))
     return (full, told[0]) if told[0]["refused"] is None else (bare, told[1])
 

@@ -73,8 +73,8 @@ class Form:
 class Leads:
     """Leads of one request as the scorer takes them, in their order.
 
-    `clocked`: their as-of date is the moment of the request. `apart`: a moment is given finer than in microseconds or
-    as a number, which changes how pandas reads the whole column: these leads share a call with no other request's.
+    `clocked`: their as-of date is the moment of the request. `apart`: a moment is given finer than in microseconds,
+    which changes how pandas reads the whole column: these leads share a call with no other request's.
     `unread`: columns that the scorer does not know, the first `MOST_UNREAD` by name.
     """
 
@@ -135,6 +135,10 @@ def leads(document: Any, key: str, form: Form, now: str, most: int) -> Leads:
     for lead, missing in zip(read, clocked, strict=True):
         if missing:
             lead["as_of"] = now
+        for name in ENDS:
+            # Left out or null is the same here, and leads with the same columns share a call.
+            if not form.spellings[name] & lead.keys():
+                lead[name] = None
     if len({frozenset(lead) for lead in read}) > MOST_SHAPES:
         raise Refusal(
             422,
@@ -162,7 +166,9 @@ def _lead(given: Any, form: Form, place: str) -> dict[str, Any]:
             422, f"{place} lacks {', '.join(absent)}; a value may be missing (null, or an empty list), its key may not."
         )
     lead = {
-        name: _records(value, name, place) if name in HISTORY else _value(value, f"{place}.{name}")
+        name: _records(value, name, place)
+        if name in HISTORY
+        else _value(value, f"{place}.{name}", is_moment=name in form.times)
         for name, value in given.items()
         if name in form.read
     }
@@ -177,42 +183,43 @@ def _records(value: Any, name: str, place: str) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(record, dict) for record in value):
         raise Refusal(422, f"{place}.{name} is not a list of objects.")
     return [
-        {field: _value(record[field], f"{place}.{name}[{k}].{field}") for field in HISTORY[name] if field in record}
+        {
+            field: _value(record[field], f"{place}.{name}[{k}].{field}", is_moment=field.endswith("_at"))
+            for field in HISTORY[name]
+            if field in record
+        }
         for k, record in enumerate(value)
     ]
 
 
-def _value(value: Any, place: str) -> str | int | float | None:
-    """A value of a column. True and false become words, as the scorer reads them: Python's equal 1 and 0, and in one
-    column with these pandas would take the one for the other."""
+def _value(value: Any, place: str, *, is_moment: bool) -> str | int | float | None:
+    """A value of a column, as the scorer reads it.
+
+    True and false become words: Python's equal 1 and 0, and in one column with these pandas would take the one for the
+    other. A number where a moment belongs becomes text, as it would stand in a file.
+    """
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
-            raise Refusal(422, f"{place} is a whole number beyond 64 bits; send it as text.")
-        return value
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise Refusal(422, f"{place} is a number beyond what a double holds.")
-        return value
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise Refusal(422, f"{place} is a whole number beyond 64 bits; send it as text.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Refusal(422, f"{place} is a number beyond what a double holds.")
+    if isinstance(value, int | float):
+        return str(value) if is_moment else value
     raise Refusal(422, f"{place} is neither text, number, true, false nor null.")
 
 
 def _is_fine(lead: Mapping[str, Any], form: Form) -> bool:
     """Whether a moment of the lead or its history needs nanoseconds to be read."""
-    return any(_needs_nanoseconds(value) for value in _moments(lead, form))
+    return any(moment is not None and _FINER.search(moment) for moment in _moments(lead, form))
 
 
-def _moments(lead: Mapping[str, Any], form: Form) -> Iterable[Any]:
+def _moments(lead: Mapping[str, Any], form: Form) -> Iterable[str | None]:
     for name in form.times & lead.keys():
         yield lead[name]
     for table in HISTORY:
         for record in lead.get(table, ()):
             yield record.get("happened_at")
             yield record.get("recorded_at")
-
-
-def _needs_nanoseconds(value: Any) -> bool:
-    return _FINER.search(value) is not None if isinstance(value, str) else value is not None
