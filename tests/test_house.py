@@ -324,7 +324,7 @@ def test_only_the_command_line_asks_for_what_is_put_together_on_demand():
     """A room above `adapters` and `scoring`, beside the stages, which know nothing of it."""
     assert len(modules("ondemand")) > 1
     users = {user for module in modules("ondemand") for user in graph().find_modules_that_directly_import(module)}
-    assert users - set(modules("ondemand")) == {"pipeline.cli", "pipeline.cli_card"}
+    assert users - set(modules("ondemand")) == {"pipeline.cli", "pipeline.cli_card", "pipeline.cli_versions"}
     used = {name for module in modules("ondemand") for name in graph().find_modules_directly_imported_by(module)}
     assert not {name for name in used if name.startswith(("pipeline.stages", "pipeline.cli"))}
 
