@@ -17,7 +17,7 @@ process.configure_environment()
 import pandas as pd  # noqa: E402  (after the environment: thread pools read it when loaded)
 import typer  # noqa: E402
 
-from pipeline import cli_card, cli_serve, cli_verify  # noqa: E402
+from pipeline import cli_card, cli_serve, cli_verify, cli_versions  # noqa: E402
 from pipeline.errors import ParamsError  # noqa: E402
 from pipeline.ondemand import commands  # noqa: E402
 
@@ -30,6 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(cli_card.app, name="card")
+app.registered_commands += cli_versions.app.registered_commands
 
 ModelOption = Annotated[
     str, typer.Option("--model", help="champion, challenger, or a version number of this contract's registered model.")
@@ -181,41 +182,6 @@ def predict(
     verification.refuse_unknown(workspace, model, sha256)
     scored, unscored = prepared.predict(model, table, out, params)
     typer.echo(f"{out}: {scored:,} rows scored, {unscored:,} left empty")
-
-
-@app.command()
-def approve(
-    version: Annotated[int, typer.Argument(help="The registered version to make champion.")],
-    by: Annotated[str, typer.Option(help="Who approves.")],
-    note: Annotated[str, typer.Option(help="Why.")],
-) -> None:
-    """Make a registered version the champion. Only a person does this; every approval is logged.
-
-    Example: leads approve 3 --by "Your Name" --note "better lift, same calibration"
-    """
-    from pipeline.adapters import registry, tracking
-
-    workspace, params = commands.project()
-    store = tracking.open_store(workspace)
-    before = registry.champion(store, params.run.contract)
-    now = registry.approve(store, params.run.contract, version, by, note)
-    if before is not None and before.number == now.number:
-        typer.echo(f"version {now.number} is champion of {params.run.contract} already; nothing was changed")
-    else:
-        typer.echo(f"version {now.number} is champion of {params.run.contract}, approved by {by.strip()}")
-
-
-@app.command()
-def models() -> None:
-    """List the registered versions with their aliases and key figures.
-
-    Example: leads models
-    """
-    from pipeline.adapters import registry, tracking
-
-    workspace, params = commands.project()
-    table = registry.models(tracking.open_store(workspace), params.run.contract)
-    typer.echo(table.to_string(index=False) if len(table) else f"no registered version of {params.run.contract} yet")
 
 
 @app.command()

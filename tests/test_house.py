@@ -329,6 +329,7 @@ def test_only_the_command_line_asks_for_what_is_put_together_on_demand():
         "pipeline.cli_card",
         "pipeline.cli_serve",
         "pipeline.cli_verify",
+        "pipeline.cli_versions",
     }
     used = {name for module in modules("ondemand") for name in graph().find_modules_directly_imported_by(module)}
     assert not {name for name in used if name.startswith(("pipeline.stages", "pipeline.cli"))}

@@ -32,18 +32,18 @@ def main() -> None:
         begun = time.monotonic()
         found = rounds.race(workspace, asked.rounds, asked.seed, lambda line: print(line, flush=True))
         minutes = (time.monotonic() - begun) / 60
-    seconds = sorted(found.rollback_seconds)
     print("\n".join(found.faults))
     print(
-        f"{found.rounds} rounds in {minutes:.0f} minutes: {found.killed} of {found.started} promoters killed; "
-        f"{found.approved} approvals, {found.half_done} or more left half done, {found.withdrawn} withdrawn, {found.lines:,} lines in the log; "
-        f"{len(found.faults)} faults"
+        f"{found.rounds} rounds in {minutes:.0f} minutes: {found.killed} of {found.started} promoters killed, with "
+        f"{found.half_done} or more acts left half done; {found.approved} approvals, {found.withdrawn} withdrawn, "
+        f"{found.lines:,} lines in the log; {len(found.faults)} faults"
     )
-    if seconds:
-        print(
-            f"{len(seconds)} ways back: median {statistics.median(seconds):.2f} s, longest {seconds[-1]:.2f} s, "
-            f"{sum(one >= 1 for one in seconds)} of a second or more"
-        )
+    for what, seconds in (("", found.rollback_seconds), ("of processor time ", found.rollback_processor_seconds)):
+        if seconds:
+            print(
+                f"{len(seconds)} ways back: median {statistics.median(seconds):.2f} s {what}(longest {max(seconds):.2f} s), "
+                f"{sum(one >= 1 for one in seconds)} of a second or more"
+            )
     sys.exit(bool(found.faults))
 
 

@@ -16,14 +16,14 @@ import mlflow.store.model_registry.sqlalchemy_store  # noqa: E402
 import mlflow.store.tracking.sqlalchemy_store  # noqa: E402, F401
 
 from pipeline.adapters import approvals, files, registry, tracking  # noqa: E402
-from pipeline.adapters.registry import AGAINST, NOBODY  # noqa: E402
+from pipeline.adapters.registry import AGAINST, CHAMPION, NOBODY  # noqa: E402
 from pipeline.errors import RegistryError  # noqa: E402
 from pipeline.paths import Workspace  # noqa: E402
 
 CONTRACT = "race"
 
-#: Begins what a promoter hears that was overtaken between judging and approving.
-OVERTAKEN = "Version"
+#: What a promoter hears that was overtaken between judging and approving.
+OVERTAKEN = "since then it has become"
 
 
 def stock(workspace: Workspace, versions: int) -> None:
@@ -46,7 +46,9 @@ def promote(root: str, version: int, quality: Mapping[int, float], by: str, said
     """Judge and approve until the version is champion or the champion is better; then say which, in a file `said`."""
     store = tracking.open_store(Workspace(Path(root)))
     while True:
-        own, champion = registry.find(store, CONTRACT, version), registry.champion(store, CONTRACT)
+        known = registry.versions(store, CONTRACT)
+        own = registry.pick(known, CONTRACT, version)
+        champion = next((one for one in known if CHAMPION in one.aliases), None)
         if champion is not None and quality[champion.number] >= quality[version]:
             with store.lock():
                 registry.refuse(store, CONTRACT, own.scorer)
@@ -58,7 +60,7 @@ def promote(root: str, version: int, quality: Mapping[int, float], by: str, said
         try:
             approvals.approve(store, CONTRACT, version, by, "better", asked=1)
         except RegistryError as error:
-            if not str(error).startswith(f"{OVERTAKEN} {version} was judged against"):
+            if OVERTAKEN not in str(error):
                 raise
             continue
         outcome = "approved"

@@ -27,7 +27,7 @@ KILLED, UP_TO = 0.5, 2.0
 @dataclass
 class Tally:
     """What happened in all rounds. `half_done`: races that left an act begun, which this process then settled; what the
-    racers settled themselves is not counted. `faults`: sentences about what must not happen; none in a sound registry."""
+    racers settled themselves is not counted. `faults`: sentences about what must not happen."""
 
     rounds: int = 0
     started: int = 0
@@ -37,6 +37,7 @@ class Tally:
     withdrawn: int = 0
     lines: int = 0
     rollback_seconds: list[float] = field(default_factory=list)
+    rollback_processor_seconds: list[float] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
 
@@ -179,9 +180,10 @@ def _way_back(store: tracking.Store, logged: int, tally: Tally) -> list[str]:
     moves = [line for line in _lines(store, tally)[logged:] if line.state == "done"]
     if not moves or moves[-1].before is None:
         return []
-    begun = time.perf_counter()
+    begun, worked = time.perf_counter(), time.process_time()
     outcome = approvals.rollback(store, CONTRACT, "Watch", "the way back")
     tally.rollback_seconds.append(time.perf_counter() - begun)
+    tally.rollback_processor_seconds.append(time.process_time() - worked)
     if outcome.version.number != moves[-1].before:
         return [f"the way back led to {outcome.version.number} instead of {moves[-1].before}"]
     return []

@@ -11,6 +11,7 @@ import datetime
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from pipeline.adapters import approval_log, registry
 from pipeline.adapters.approval_log import Act, Line, Log
@@ -167,6 +168,32 @@ def examine(store: Store, contract: str) -> tuple[Log, list[str], list[str]]:
     elif not log.faults:
         wrong += _outside([], now)
     return log, wrong, unfinished
+
+
+def told(log: Log) -> list[str]:
+    """The acts of a log as lines to read, oldest first; the beginnings of acts that ended are left out."""
+    if log.faults:
+        return list(log.texts)
+    shown = []
+    for line, after in zip_longest(log.lines, log.lines[1:]):
+        if line.state == "intended" and after is not None:
+            continue
+        what = {
+            "sign": "signed for version {0}",
+            "approve": "approved version {0}",
+            "reject": "rejected version {0}",
+            "rollback": "rolled back to version {0}",
+        }[line.act].format(line.version)
+        beside = "".join(
+            [
+                f" (champion before: {line.before or 'none'})" if line.act in ("approve", "rollback") else "",
+                f", after {', '.join(line.signed)}" if line.signed else "",
+                ", against a warning" if line.anyway else "",
+                "" if line.state == "done" else f" [{line.state}]",
+            ]
+        )
+        shown.append(f"{line.line:>4}  {line.at[:19].replace('T', ' ')}  {line.by} {what}{beside}: {line.note}")
+    return shown
 
 
 def _outside(lines: Sequence[Line], now: Version | None) -> list[str]:

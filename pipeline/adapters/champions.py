@@ -40,7 +40,7 @@ def meet(
     Raises:
         RegistryError: what is stored is not what was registered.
     """
-    texts = {name: registry.document(store, champion, name) for name in (CONTRACT, SPLITS, PROVENANCE)}
+    texts = {name: registry.logged(store, champion.run_id, name) for name in (CONTRACT, SPLITS, PROVENANCE)}
     if gone := [name for name, text in texts.items() if text is None]:
         return Met(None, None, f"its run no longer holds {', '.join(gone)}, which say how it was taught")
     taught = lineage.known(

@@ -166,8 +166,7 @@ def accepted(store: Store, contract: str, candidate: str | None = None) -> tuple
         own = [version.number for version in known if version.tags.get("candidate") == candidate]
         known = [version for version in known if not own or version.number < own[0]]
     for version in sorted(known, key=lambda one: (CHAMPION in one.aliases, one.number), reverse=True):
-        with answering(store.uri):
-            profile = document(store, version, "validate/profile.json")
+        profile = logged(store, version.run_id, "validate/profile.json")
         if profile is not None:
             return version.number, json.loads(profile)
     return None
@@ -321,22 +320,46 @@ def download(store: Store, run_id: str, folder: Path) -> Path:
     return Path(path)
 
 
-def document(store: Store, version: Version, name: str) -> str | None:
-    """The text of a file among the artifacts of a version's run; None where the run, or the file, is gone or never
-    was."""
+@dataclass(frozen=True)
+class Recorded:
+    """What the run of a version says of it: settings, figures (those in groups left out), and sha256 of the tables that
+    it learned from."""
+
+    params: dict[str, str]
+    metrics: dict[str, float]
+    digests: dict[str, str]
+
+
+def recorded(store: Store, version: Version) -> Recorded:
+    """What MLflow holds about a version beside its files.
+
+    Raises:
+        RegistryError: its run is gone.
+    """
+    with answering(store.uri):
+        run = store.client.get_run(version.run_id)
+    return Recorded(
+        dict(run.data.params),
+        {name: figure for name, figure in run.data.metrics.items() if "/" not in name},
+        {one.dataset.name: one.dataset.digest for one in run.inputs.dataset_inputs},
+    )
+
+
+def logged(store: Store, run_id: str, name: str) -> str | None:
+    """The text of a file among a run's artifacts; None where the run, or the file, is gone or never was."""
     import mlflow.artifacts
 
-    run_id = version.run_id
-    if not _lives(store, run_id):
-        return None
-    folder = name.rpartition("/")[0]
-    if name not in {one.path for one in store.client.list_artifacts(run_id, folder)}:
-        return None
-    with tempfile.TemporaryDirectory() as temporary:
-        path = mlflow.artifacts.download_artifacts(
-            run_id=run_id, artifact_path=name, dst_path=temporary, tracking_uri=store.uri
-        )
-        return Path(path).read_text(encoding="utf-8")
+    with answering(store.uri):
+        if not _lives(store, run_id):
+            return None
+        folder = name.rpartition("/")[0]
+        if name not in {one.path for one in store.client.list_artifacts(run_id, folder)}:
+            return None
+        with tempfile.TemporaryDirectory() as temporary:
+            path = mlflow.artifacts.download_artifacts(
+                run_id=run_id, artifact_path=name, dst_path=temporary, tracking_uri=store.uri
+            )
+            return Path(path).read_text(encoding="utf-8")
 
 
 def _lives(store: Store, run_id: str) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.adapters import champions, files, model_folder, registry, tracking
+from pipeline.adapters import approvals, champions, files, model_folder, registry, tracking
 from pipeline.leads.snapshots import rows_at
 from pipeline.paths import Workspace
 from pipeline.scorer import Scorer
@@ -25,7 +25,8 @@ def approved(demo_run, tmp_path_factory):
     tags = {"scorer": files.sha256(root / "data/calibrate/scorer"), "gate": "passed"}
     with store.lock():
         registry.register(store, "demo", run_id, tags, "")
-    return root, store, registry.approve(store, "demo", "challenger", "A reviewer", "why")
+    approvals.approve(store, "demo", "challenger", "A reviewer", "why", asked=1)
+    return root, store, registry.champion(store, "demo")
 
 
 def raw_rows(root) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -57,7 +58,7 @@ def test_a_champion_that_lacks_a_column_cannot_be_asked(approved):
 
 def test_a_champion_whose_run_is_gone_cannot_be_asked(approved, monkeypatch):
     root, store, champion = approved
-    monkeypatch.setattr(registry, "document", lambda *_: None)
+    monkeypatch.setattr(registry, "logged", lambda *_: None)
     met = champions.meet(store, "demo", champion, *raw_rows(root)[:3])
     assert "no longer holds ingest/contract.json, featurize/splits.csv, ingest/provenance.json" in met.why_not
 
