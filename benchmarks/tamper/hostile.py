@@ -49,8 +49,8 @@ def _attack(canary: Path) -> str:
     return f"open({str(canary)!r}, 'w').close()\n"
 
 
-def _prepend(path: Path, text: str) -> None:
-    path.write_text(text + path.read_text())
+def _append(path: Path, text: str) -> None:
+    path.write_text(path.read_text() + text)
 
 
 def _change(folder: Path, change: Callable[[dict], object]) -> None:
@@ -84,12 +84,11 @@ def pickled_flavor(folder: Path, canary: Path) -> None:
 
 
 def code_when_imported(folder: Path, canary: Path) -> None:
-    _prepend(_code(folder) / "__init__.py", "from __future__ import annotations\n" + _attack(canary))
+    _append(_code(folder) / "__init__.py", _attack(canary))
 
 
 def code_in_a_part(folder: Path, canary: Path) -> None:
-    path = _code(folder) / "tiers.py"
-    path.write_text(path.read_text() + _attack(canary))
+    _append(_code(folder) / "tiers.py", _attack(canary))
 
 
 def code_beside(folder: Path, canary: Path) -> None:
@@ -114,8 +113,8 @@ def another_package_as_loader(folder: Path, canary: Path) -> None:
 def code_outside(folder: Path, canary: Path) -> None:
     outside = folder.with_name(f"{folder.name}_outside")
     outside.mkdir(exist_ok=True)
-    (outside / "loader.py").write_text(_attack(canary) + "def _load_pyfunc(path): ...\n")
-    _function(folder, loader_module="loader", code=f"../{outside.name}")
+    (outside / "outside_loader.py").write_text(_attack(canary) + "def _load_pyfunc(path): ...\n")
+    _function(folder, loader_module="outside_loader", code=f"../{outside.name}")
 
 
 def data_outside(folder: Path, canary: Path) -> None:
@@ -125,7 +124,7 @@ def data_outside(folder: Path, canary: Path) -> None:
 def byte_code(folder: Path, canary: Path) -> None:
     """Byte code that Python takes for that of the source: its time and size are those of the source."""
     source = _code(folder) / "tiers.py"
-    compiled = compile(_attack(canary) + source.read_text().replace("from __future__", "#"), str(source), "exec")
+    compiled = compile(source.read_text() + _attack(canary), str(source), "exec")
     about = source.stat()
     target = Path(importlib.util.cache_from_source(str(source)))
     target.parent.mkdir(exist_ok=True)
@@ -152,7 +151,7 @@ def linked_code(folder: Path, canary: Path) -> None:
     outside = folder.with_name(f"{folder.name}_linked")
     code = _code(folder)
     os.rename(code, outside)
-    _prepend(outside / "__init__.py", "from __future__ import annotations\n" + _attack(canary))
+    _append(outside / "__init__.py", _attack(canary))
     code.symlink_to(outside)
 
 
@@ -229,8 +228,8 @@ def another_package_source(folder: Path, canary: Path) -> None:
     path.write_text("--index-url http://127.0.0.1:9/\n" + path.read_text() + "scorer-tools\n")
 
 
-def ten_thousand_files(folder: Path, canary: Path) -> None:
-    for k in range(10_000):
+def two_thousand_files(folder: Path, canary: Path) -> None:
+    for k in range(2_000):
         (folder / "data" / f"part_{k}.json").touch()
 
 
@@ -265,7 +264,7 @@ ATTACKS = (
     yaml_that_calls,
     yaml_that_explodes,
     another_package_source,
-    ten_thousand_files,
+    two_thousand_files,
 )
 
 #: Those whose makers also make the folder's hashes agree: the others are about these hashes, or cannot be hashed.

@@ -12,6 +12,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from pipeline.adapters import files
 from pipeline.errors import ParamsError
@@ -77,13 +78,12 @@ def sign(folder: Path, signature: Path, key: Path) -> None:
     Raises:
         ParamsError: the key cannot be used.
     """
-    from model_signing import hashing, signing
+    from model_signing import signing
 
     if b"PRIVATE KEY" not in key.read_bytes():
         raise ParamsError(f"{key} holds no private key to sign with.")
     public_bytes(key)
-    everything = hashing.Config().set_ignored_paths(paths=[], ignore_git_paths=False)
-    config = signing.Config().set_hashing_config(everything).use_elliptic_key_signer(private_key=key)
+    config = signing.Config().set_hashing_config(_every_file()).use_elliptic_key_signer(private_key=key)
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary) / SIGNATURE
         config.sign(folder, made)
@@ -105,7 +105,7 @@ def refusal(folder: Path, signature: Path, key: Path) -> str:
     with tempfile.TemporaryDirectory() as temporary:
         public = Path(temporary) / "key.pem"
         public.write_bytes(public_bytes(key))
-        config = verifying.Config().use_elliptic_key_verifier(public_key=public)
+        config = verifying.Config().set_hashing_config(_every_file()).use_elliptic_key_verifier(public_key=public)
         try:
             config.verify(folder, signature)
         # The signature is a stranger's file, and the library has no error class of its own: whatever comes of it other
@@ -113,6 +113,13 @@ def refusal(folder: Path, signature: Path, key: Path) -> str:
         except Exception as fault:
             return f"its signature is not one of these files by the key {fingerprint(key)[:16]} ({_first_line(fault)})"
     return ""
+
+
+def _every_file() -> Any:
+    """How a folder is hashed: the library would pass over files of git."""
+    from model_signing import hashing
+
+    return hashing.Config().set_ignored_paths(paths=[], ignore_git_paths=False)
 
 
 def public_bytes(key: Path) -> bytes:

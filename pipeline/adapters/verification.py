@@ -6,6 +6,7 @@ Something outside the folder must vouch for it: the registry, a signature, or a 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,12 +73,11 @@ def verified(
     key = key or signing.public_key()
     if is_version(target):
         return _version(target, *registered(), sha256, key)
-    given = Path(target)
-    if not given.is_dir():
+    if not os.path.isdir(target):
         raise ModelError(
             f"{target} is neither a folder nor a version; name a folder, a number, champion or challenger."
         )
-    folder, vouched = given.resolve(), []
+    folder, vouched = Path(target).resolve(), []
 
     def vouch(actual: str) -> list[str]:
         against = [] if sha256 in (None, actual) else [f"it has the sha256 {actual}, and {sha256} was given"]
