@@ -43,9 +43,7 @@ def approve(
     )
     number = found.version.number
     if found.waiting:
-        typer.echo(
-            f"version {number} of {name} is approved by {by.strip()}; one more person must before it is champion"
-        )
+        typer.echo(f"version {number} of {name} is approved by {by.strip()}; one more person must, too")
     elif found.moved:
         before = f" (before: version {found.before})" if found.before else ""
         typer.echo(f"version {number} is champion of {name}, approved by {by.strip()}{before}")

@@ -189,6 +189,12 @@ def write(
         ),
         "evaluate/intervals.csv": pd.DataFrame({"metric": ["log_loss"], "value": [0.4], "low": [0.38], "high": [0.42]}),
         "evaluate/rivals.csv": pd.DataFrame({"system": ["logistic"], "metric": ["log_loss"], "value": [0.45]}),
+        "evaluate/reliability.csv": reliability_table().assign(holds=True),
+        "evaluate/by_month.csv": pd.DataFrame({"month": ["2024-05"], "holds": [True]}),
+        "evaluate/slices.csv": pd.DataFrame(columns=["feature", "value", "rows", "gap", "holds"]),
+        "evaluate/fairness.csv": pd.DataFrame(columns=["feature", "value", "below_four_fifths"]),
+        "explain/criteria.csv": pd.DataFrame({"criterion": ["Size"], "share": [1.0], "verdict": ["adds"]}),
+        "validate/summary.json": {"leads": {"rows": 600, "kept": 600}},
         "evaluate/scores.parquet": own,
         "evaluate/rival_scores.parquet": rivals,
     }
@@ -247,6 +253,7 @@ def decision(*, passed: bool, champion: dict[str, object] | None = None) -> dict
         "letter": "Well measured.",
         "checks": [check],
         "warnings": [],
+        "look_twice": [],
         "drift": drifted,
         "champion": champion,
     }

@@ -13,9 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline import cli, process
-from pipeline.adapters import demo_files
+from pipeline.adapters import demo_files, files, registry, tracking
+from pipeline.errors import RegistryError
 from pipeline.params import load
-from pipeline.scorer import ScorerError
+from pipeline.paths import Workspace
+from pipeline.scorer import ScorerError, model
 from tests import lead_files
 from tests.workspaces import small_workspace
 
@@ -201,6 +203,90 @@ def test_approve_makes_a_champion_that_scores_from_any_folder_below(leads, copy,
     assert ranked["lead_id"].is_unique
 
 
+@pytest.fixture(scope="module")
+def two(demo_run, tmp_path_factory):
+    """The demo run with a second version that differs in one thing: its first tier begins five points higher."""
+    root = tmp_path_factory.mktemp("two") / "project"
+    shutil.copytree(demo_run, root)
+    store = tracking.open_store(Workspace(root))
+    first = registry.find(store, "demo", 1)
+    folder = shutil.copytree(root / "data/calibrate/scorer", root / "second")
+    calibration = files.read_json(folder / "data/calibration.json")
+    calibration["tiers"][0]["from"] += 50
+    files.write_json(folder / "data/calibration.json", calibration)
+    version = model.version_of("demo", model.content(folder))
+    (code,) = (folder / "code").iterdir()
+    code.rename(code.with_name(f"scorer_{version.rsplit('-', 1)[1]}"))
+    (folder / "MLmodel").write_text(
+        (folder / "MLmodel").read_text().replace(code.name, version.replace("demo-", "scorer_"))
+    )
+    manifest = {"format": model.FORMAT, "version": version, "files": model.content(folder)}
+    files.write_json(folder / "data/manifest.json", manifest)
+    run = store.client.create_run(store.experiment("demo"))
+    store.client.log_artifacts(run.info.run_id, str(folder), registry.SCORER)
+    tags = {"scorer": files.sha256(folder), "gate": "passed", registry.AGAINST: first.scorer}
+    with store.lock():
+        registry.register(store, "demo", run.info.run_id, tags, "another first tier")
+    return root
+
+
+def test_diff_finds_the_one_thing_that_differs_between_two_versions(two, monkeypatch, tmp_path):
+    monkeypatch.chdir(two)
+    got = RUNNER.invoke(cli.app, ["diff", "1", "challenger", "--leads", "300", "--out", str(tmp_path / "diff")])
+    assert got.exit_code == 0, got.output
+    table = pd.read_csv(tmp_path / "diff/leads.csv", keep_default_na=False)
+    assert len(table) == 300 and table["lead_id"].is_unique
+    assert (table["first_score"] == table["second_score"]).all()
+    # By another route: who stands in the first tier, and below its new beginning.
+    tiers = files.read_json(two / "data/calibrate/scorer/data/calibration.json")["tiers"]
+    score, start = (table["first_score"].astype(float) * 10).round(), tiers[0]["from"]
+    moved = ((score >= start) & (score < start + 50)).sum()
+    assert moved > 0
+    assert f"{moved} of 300 leads move tier: 0 up, {moved} down; scores differ by 0.0 points" in got.output
+    counts = pd.read_csv(tmp_path / "diff/tiers.csv")
+    assert counts["leads"].sum() == 300
+    assert counts.loc[counts["direction"] == "down", "leads"].tolist() == [moved]
+    again = RUNNER.invoke(cli.app, ["diff", "1", "1"])
+    for words in ("Data: nothing differs", "Settings: nothing differs", "Metrics: nothing differs", "0 of "):
+        assert words in again.output
+
+
+def test_approve_reject_and_rollback_are_told_by_the_log(two, monkeypatch):
+    monkeypatch.chdir(two)
+    (two / "params.yaml").write_text((two / "params.yaml").read_text().replace("approvals: 1", "approvals: 2"))
+
+    def act(*arguments):
+        got = RUNNER.invoke(cli.app, [*arguments, "--note", "a reason"])
+        return got.output if got.exit_code == 0 else str(got.exception)
+
+    assert "approved by A. Reviewer; one more person must, too" in act("approve", "1", "--by", "A. Reviewer")
+    assert "somebody else must" in act("approve", "1", "--by", "a. reviewer")
+    assert "version 1 is champion of demo, approved by B. Reviewer" in act("approve", "1", "--by", "B. Reviewer")
+    for name in ("A. Reviewer", "B. Reviewer"):
+        said = act("approve", "2", "--by", name)
+    assert said == "version 2 is champion of demo, approved by B. Reviewer (before: version 1)\n"
+    assert act("rollback", "--by", "A. Reviewer") == "version 1 is champion of demo again instead of version 2\n"
+    assert act("reject", "2", "--by", "A. Reviewer") == "version 2 of demo is rejected by A. Reviewer\n"
+    assert "Version 2 was rejected by A. Reviewer" in act("approve", "2", "--by", "B. Reviewer")
+    assert "2 was rejected" in act("rollback", "--to", "2", "--by", "B. Reviewer")
+    told = RUNNER.invoke(cli.app, ["log"])
+    assert told.exit_code == 0
+    acts = [line.split("  ", 2)[-1] for line in told.output.splitlines()]
+    assert acts[:6] == [
+        "A. Reviewer signed for version 1: a reason",
+        "B. Reviewer approved version 1 (champion before: none), after A. Reviewer: a reason",
+        "A. Reviewer signed for version 2: a reason",
+        "B. Reviewer approved version 2 (champion before: 1), after A. Reviewer: a reason",
+        "A. Reviewer rolled back to version 1 (champion before: 2): a reason",
+        "A. Reviewer rejected version 2: a reason",
+    ]
+    assert "10 lines about demo hold together, and so does MLflow; sha256 of the last: " in told.output
+    path = two / "mlruns/approvals.jsonl"
+    path.write_text(path.read_text().replace("signed", "singed", 1))
+    broken = RUNNER.invoke(cli.app, ["log"])
+    assert isinstance(broken.exception, RegistryError) and "line" in str(broken.exception)
+
+
 def test_open_leads_are_exactly_those_not_yet_decided(leads, copy, tmp_path):
     code, _, err = leads("score", "--open", "--model", "challenger", "--out", tmp_path / "open.csv")
     assert code == 0, err
@@ -315,7 +401,11 @@ def test_summary_says_what_to_type_next(apart, copy):
         (["score", "x.csv", "--out", "x.csv"], 2, "is one of the files to be read"),
         (["score", "x.csv", "--out", "."], 6, "is not a file that can be replaced"),
         (["score", "x.csv", "--out", "params.yaml/x.csv"], 6, "cannot be written"),
-        (["approve", "1", "--by", "A. Reviewer", "--note", " "], 8, "who approves and why"),
+        (["approve", "1", "--by", "A. Reviewer", "--note", " "], 8, "the name of who takes it"),
+        (["reject", "7", "--by", "A. Reviewer", "--note", "no such"], 8, "has no version 7; it has 1"),
+        (["rollback", "--to", "7", "--by", "A. Reviewer", "--note", "no such"], 8, "has no version 7; it has 1"),
+        (["diff", "1", "best"], 8, "has no version best; it has 1"),
+        (["diff", "1", "1", "--out", "params.yaml"], 6, "cannot be written"),
         (["score", "x.csv", "--model", "best"], 8, "has no version best"),
     ],
 )

@@ -74,6 +74,8 @@ def test_every_fault_is_named_at_once_with_its_key(changed):
         ("newer_days: 28", "newer_days: 0", "register.champion.newer_days"),
         ("slack: {log_loss: 0.002", "slack: {log_loss: -0.1", "register.champion.slack.log_loss"),
         ("max_calibration_error: 0.03", "", "key is missing"),
+        ("approvals: 1", "approvals: 0", "register.approvals: Input should be greater than or equal to 1"),
+        ("approvals: 1", "approvals: 3", "register.approvals: Input should be less than or equal to 2"),
         ("one_way: 0.5", "one_way: 1.0", "explain.one_way: Input should be less than 1"),
         ("overlap: 0.9", "overlap: 0.0", "evaluate.card.overlap: Input should be greater than 0"),
         ("min_rows: 200, min_z", "min_rows: 0, min_z", "evaluate.card.suggest.min_rows"),

@@ -38,11 +38,11 @@ def main() -> None:
         f"{found.half_done} or more acts left half done; {found.approved} approvals, {found.withdrawn} withdrawn, "
         f"{found.lines:,} lines in the log; {len(found.faults)} faults"
     )
-    for what, seconds in (("", found.rollback_seconds), ("of processor time ", found.rollback_processor_seconds)):
+    for what, seconds in (("", found.rollback_seconds), (" of processor time", found.rollback_processor_seconds)):
         if seconds:
             print(
-                f"{len(seconds)} ways back: median {statistics.median(seconds):.2f} s {what}(longest {max(seconds):.2f} s), "
-                f"{sum(one >= 1 for one in seconds)} of a second or more"
+                f"{len(seconds)} ways back: median {statistics.median(seconds):.2f} s{what}, longest "
+                f"{max(seconds):.2f}, {sum(one >= 1 for one in seconds)} of a second or more"
             )
     sys.exit(bool(found.faults))
 

@@ -21,7 +21,7 @@ import pandas as pd
 import yaml
 
 from pipeline import params as params_module
-from pipeline.adapters import files, registry, signing
+from pipeline.adapters import files, registry, review_page, signing
 from pipeline.adapters.tracking import Live, Store, TrialLog, answering, flatten, name_of, open_store
 from pipeline.errors import ArtefactError, RegistryError
 from pipeline.leads import contract, leakage
@@ -38,7 +38,10 @@ TABLES = ("explain/contributions.parquet", "evaluate/scores.parquet", "evaluate/
 FOLDERS = ("train/members", "calibrate/scorer")
 
 #: What decision.json holds beside the name of the candidate, and an MLflow run holds too.
-DECIDED = ("passed", "letter", "checks", "warnings", "drift", "champion")
+DECIDED = ("passed", "letter", "checks", "warnings", "look_twice", "drift", "champion")
+
+#: The tag that MLflow shows as a run's description.
+NOTE = "mlflow.note.content"
 
 #: Differs between equal runs, so it cannot name a candidate.
 UNSTABLE = ("validate/docs",)
@@ -170,8 +173,9 @@ def log(store: Store, candidate: Candidate, decision: Mapping[str, Any], drift: 
     """Log a candidate and, where its decision says so, register it as the challenger. Nothing is done twice.
 
     Args:
-        decision: `passed`, `letter` and `checks`, as `scoring.gate` gives them, `warnings` (sentences), `drift` (in
-            figures) and `champion` (as `beside` gives it), as plain data; see `DECIDED`.
+        decision: `passed`, `letter` and `checks`, as `scoring.gate` gives them, `warnings` and
+            `look_twice` (sentences), `drift` (in figures) and `champion` (as `beside` gives it), as plain
+            data; see `DECIDED`.
         drift: the history against the accepted one, as `leads.drift.compare` gives it.
 
     A run that a kill left half logged is deleted (MLflow keeps deleted runs until `mlflow gc`) and logged anew.
@@ -206,12 +210,15 @@ def log(store: Store, candidate: Candidate, decision: Mapping[str, Any], drift: 
                 **_judged_against(candidate, decision),
                 **candidate.cautions,
             }
-            about = f"{decision['letter']}\n\n{_measured(candidate)}"
-            version, new = registry.register(store, candidate.contract, run_id, tags, about)
+            short = f"{decision['letter']}\n\n{_measured(candidate)}"
+            version, new = registry.register(store, candidate.contract, run_id, tags, short)
             if key:
                 registry.sign(store, candidate.contract, version, key)
         else:
             registry.refuse(store, candidate.contract, candidate.scorer)
+        about = describe(store, candidate, decision, version)
+        if complete is None or complete.data.tags.get(NOTE) != about:
+            store.client.set_tag(run_id, NOTE, about)
     return Registration(
         store=files.shown(store.uri) if store.database is None else "mlruns",
         model=name_of(candidate.contract),
@@ -292,7 +299,7 @@ def _stage_artifacts(candidate: Candidate, folder: Path) -> None:
 def _log_decision(
     store: Store, run_id: str, candidate: Candidate, decision: Mapping[str, Any], drift: pd.DataFrame
 ) -> None:
-    """The decision as a file, as figures, in tags, and in the words a reviewer reads first."""
+    """The decision as a file, as figures, and in tags."""
     checks = {f"gate/{check['name']}": check["figure"] for check in decision["checks"] if check["figure"] is not None}
     store.log(run_id, metrics=checks)
     store.client.log_dict(run_id, dict(decision), "register/decision.json")
@@ -300,32 +307,36 @@ def _log_decision(
     for key, value in {
         "gate": "passed" if decision["passed"] else "refused",
         "drift_warnings": str((drift["warning"] != "").sum()),
-        "mlflow.note.content": describe(candidate, decision),
         "decision": _digest(decision),
     }.items():
         store.client.set_tag(run_id, key, value)
 
 
-def describe(candidate: Candidate, decision: Mapping[str, Any]) -> str:
-    """The run's description: verdict, figures and checks, in Markdown. Lists: MLflow draws tables without gaps."""
-    verdict = f"**{'Passed' if decision['passed'] else 'Refused by'} the gate.** {decision['letter']}"
-    # What was not met comes first: it is what a reviewer looks for.
-    checks = sorted(decision["checks"], key=lambda check: bool(check["passed"]))
-    listed = "\n".join(
-        f"- met: {check['sentence']}" if check["passed"] else f"- **NOT met:** {check['sentence']}" for check in checks
+def describe(store: Store, candidate: Candidate, decision: Mapping[str, Any], version: int | None) -> str:
+    """The run's description: see `review_page`."""
+    revision = _revision(candidate.workspace)
+    return review_page.page(
+        decision,
+        model=name_of(candidate.contract),
+        version=version,
+        champion=_champion(store, candidate, decision["champion"]),
+        approvals=int(candidate.params["register.approvals"]),
+        measured=_measured(candidate),
+        committed=revision["git"] == "clean" if revision else None,
+        study=candidate.study,
+        scorer=candidate.scorer,
     )
-    warned = "\n".join(f"- {sentence}" for sentence in decision["warnings"])
-    return "\n\n".join(
-        [
-            verdict,
-            *([f"**Warnings**, which the gate does not weigh:\n\n{warned}"] if warned else []),
-            _measured(candidate),
-            f"Checks of the gate:\n\n{listed}",
-            "Where to look: figures in `evaluate` and `explain`, Data Docs in `validate/docs/index.html`, "
-            f"the scorer in `{registry.SCORER}` (sha256 `{candidate.scorer[:16]}`); the trials of its search by the "
-            f"filter `tags.study = '{candidate.study}'`.",
-        ]
-    )
+
+
+def _champion(store: Store, candidate: Candidate, judged: Mapping[str, Any] | None) -> review_page.Champion | None:
+    """The champion that the decision names, as the store knows it; None where it does not."""
+    known = registry.versions(store, candidate.contract) if judged else []
+    for version in known:
+        if judged and version.scorer == judged["scorer"]:
+            people = ", ".join(registry.people(version, registry.APPROVAL))
+            figures = registry.recorded(store, version).metrics
+            return review_page.Champion(version.number, f", approved by {people}" if people else "", figures)
+    return None
 
 
 def _measured(candidate: Candidate) -> str:

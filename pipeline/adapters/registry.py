@@ -141,8 +141,8 @@ def models(store: Store, contract: str) -> pd.DataFrame:
                 "split": version.tags.get("split", ""),
                 "model_version": version.tags.get("model_version", ""),
                 "registered": version.tags.get("registered", ""),
-                "approved_by": ", ".join(_people(version, APPROVAL)),
-                "rejected_by": ", ".join(_people(version, REJECTED)),
+                "approved_by": ", ".join(people(version, APPROVAL)),
+                "rejected_by": ", ".join(people(version, REJECTED)),
             }
         )
     columns = ["version", "aliases", "gate", *SHOWN, "split", "model_version", "registered"]
@@ -426,7 +426,7 @@ def _judge_anew(store: Store, contract: str, version: Version, tags: dict[str, s
             store.client.set_model_version_tag(name_of(contract), str(version.number), key, tags[key])
 
 
-def _people(version: Version, act: str) -> list[str]:
+def people(version: Version, act: str) -> list[str]:
     """Who approved or rejected a version, the last one last."""
     told = json.loads(version.tags.get(act, "{}"))
     return [*told.get("signed", []), told["by"]] if told else []

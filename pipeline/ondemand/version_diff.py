@@ -146,12 +146,12 @@ def in_words(diff: Diff) -> str:
     parts = [f"From {first} ({diff.first.scorer[:12]}) to {second} ({diff.second.scorer[:12]})"]
     for title, table in (("Data", diff.data), ("Settings", diff.settings)):
         parts.append(f"{title}: nothing differs" if table.empty else f"{title}\n{_shown(table, first, second)}")
-    parts.append(f"Metrics\n{_shown(diff.metrics.round(4), first, second)}")
+    parts.append(_metrics(diff.metrics, first, second))
     moved = diff.criteria[diff.criteria["difference"] != 0].head(SHOWN)
     parts.append(
         "Weights of criteria: nothing differs"
         if moved.empty
-        else f"Weights of criteria, largest changes first (share of all points)\n{_shown(moved.round(4), first, second)}"
+        else f"Weights of criteria: share of all points\n{_shown(moved.round(4), first, second)}"
     )
     if diff.tiers is not None and diff.leads is not None:
         shown = diff.tiers.rename(columns={"first_tier": first, "second_tier": second}).replace("", "(no score)")
@@ -163,6 +163,15 @@ def in_words(diff: Diff) -> str:
             f"{down:,} down; scores differ by {change.mean():.1f} points on average, at most {change.max():.1f}"
         )
     return "\n\n".join([*parts, *diff.notes])
+
+
+def _metrics(table: pd.DataFrame, first: str, second: str) -> str:
+    same = int((table["difference"] == 0).sum())
+    if same == len(table):
+        return "Metrics: nothing differs"
+    shown = table[table["difference"] != 0]
+    others = f"\n{same} others are the same" if same else ""
+    return f"Metrics\n{_shown(shown.round(4), first, second)}{others}"
 
 
 def _shown(table: pd.DataFrame, first: str, second: str) -> str:

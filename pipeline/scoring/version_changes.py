@@ -12,7 +12,7 @@ KEY = ["lead_id", "as_of"]
 
 
 def changed(first: Mapping[str, Any], second: Mapping[str, Any]) -> pd.DataFrame:
-    """`name`, `first` and `second`, as text, of everything that is not the same on both sides; "" where one lacks it."""
+    """`name`, `first` and `second`, as text, of what is not the same on both sides; "" where one lacks it."""
     names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
     rows = [[name, *("" if side.get(name) is None else str(side[name]) for side in (first, second))] for name in names]
     return pd.DataFrame(rows, columns=["name", "first", "second"], dtype="str")

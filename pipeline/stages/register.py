@@ -14,7 +14,7 @@ from pipeline.adapters.tracking import Store
 from pipeline.leads import contract, drift, leakage, lineage
 from pipeline.leads.snapshots import rows_at
 from pipeline.scorer.features import feature_list
-from pipeline.scoring import challenge, gate
+from pipeline.scoring import challenge, gate, second_looks
 
 
 def run(stage: Stage) -> None:
@@ -56,6 +56,16 @@ def run(stage: Stage) -> None:
     warnings = drift.warnings(moved)
     decision["warnings"] = [*cautions, *(f"Drift since version {accepted}: {sentence}." for sentence in warnings)]
     decision["drift"] = {"since_version": accepted, "comparisons": len(moved), "warnings": len(warnings)}
+    decision["look_twice"] = second_looks.second_looks(
+        criteria=stage.csv("explain/criteria.csv"),
+        reliability=stage.csv("evaluate/reliability.csv"),
+        months=stage.csv("evaluate/by_month.csv"),
+        slices=stage.csv("evaluate/slices.csv"),
+        groups=stage.csv("evaluate/fairness.csv"),
+        leaks=leaks,
+        kept=stage.json("validate/summary.json"),
+        repeatable=metrics["repeatable"],
+    )
     decision["champion"] = candidates.beside(champion, candidate)
     if champion is not None:
         decision["warnings"] = [*beside.warnings(champion.number), *decision["warnings"]]
