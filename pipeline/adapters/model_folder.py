@@ -121,7 +121,7 @@ def load(folder: Path) -> Any:
     """
     model_check.check(folder, in_place=True)
     module = _module(folder, f"scorer_{model_check.version(folder).rsplit('-', 1)[1]}")
-    with _spoken(getattr(module, "ScorerError", ScorerError)):
+    with _spoken(getattr(module, "ScorerError", pipeline.scorer.ScorerError)):
         try:
             return module.Scorer.load(folder)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError) as fault:
