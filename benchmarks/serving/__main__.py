@@ -24,7 +24,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,7 @@ def main() -> None:
     arguments.add_argument("--model", default="champion", help="alias or number of a registered version")
     arguments.add_argument("--seconds", type=float, default=20.0, help="of each measurement; 0 for none")
     arguments.add_argument("--bodies", type=int, default=10_000, help="bent requests to send")
+    arguments.add_argument("--connections", type=int, nargs="+", default=CONNECTIONS)
     arguments.add_argument("--seed", type=int, default=1)
     asked = arguments.parse_args()
     # An end by a signal must end the servers too.
@@ -80,17 +81,19 @@ def main() -> None:
             System("mlflow", mlflow_url, "/invocations", lambda lead: {"dataframe_records": [lead]}),
         )
         if asked.seconds:
-            side_by_side(systems, leads, asked.seconds)
+            side_by_side(systems, leads, asked.connections, asked.seconds)
         for system, many in zip(systems, (asked.bodies, min(SAMPLE, asked.bodies)), strict=True):
             if many:
                 bend(system, leads[0], many, asked.seed)
 
 
-def side_by_side(systems: tuple[System, ...], leads: list[dict[str, Any]], seconds: float) -> None:
+def side_by_side(
+    systems: tuple[System, ...], leads: list[dict[str, Any]], numbers: Sequence[int], seconds: float
+) -> None:
     """Ask each system in turn, with more and more connections, and print what it answered."""
     print("| connections | system | requests | requests/s | median ms | p99 ms | other than 200 |")
     print("|---|---|---|---|---|---|---|")
-    for connections in CONNECTIONS:
+    for connections in numbers:
         figures = {}
         for system in systems:
             times, took, bad = asyncio.run(load(system, leads, connections, seconds))

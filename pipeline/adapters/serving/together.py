@@ -1,7 +1,7 @@
 """Leads of requests that wait are scored together: a call of the scorer costs far more than a row of it.
 
-While one call runs, what arrives waits; the next call takes from every request that waits. Nobody waits for company
-that is not there. A score depends on its own row alone, so company changes no number; what would be read in another way
+While one call runs, what arrives waits; the next call takes from every request that waits. A lead that is alone is
+scored at once. A score depends on its own row alone, so company changes no number; what would be read in another way
 beside other rows (see `reading.Leads`) is kept apart.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +20,9 @@ from pipeline.adapters.serving import answers
 
 #: Leads scored at a time: a large request must not hold up the small ones for long.
 MOST_ROWS = 1_000
-#: After a round that answered several, the time for those who ask again at once to join the next, in seconds.
-GATHER_S = 0.005
+#: After a round, those who were answered have this share of the time it took to ask anew and join the next; without it
+#: they and those who waited meanwhile would be scored in turns, half as many at a time.
+GATHER_SHARE = 0.1
 
 
 @dataclass(eq=False)
@@ -72,12 +74,23 @@ class Together:
                 if not parts:
                     self._arrived.clear()
                     continue
+                begun = loop.time()
                 await loop.run_in_executor(self._thread, _score, parts)
+                took, held = loop.time() - begun, len(self._waiting)
                 self._settle([one for one, _ in parts])
-                if len(parts) > 1:
-                    await asyncio.sleep(GATHER_S)
+                if self._waiting or len(parts) > 1:
+                    await self._gather(held, GATHER_SHARE * took)
         finally:
             self._thread.shutdown(wait=False)
+
+    async def _gather(self, number: int, seconds: float) -> None:
+        """Until so many requests wait, but not longer than so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while len(self._waiting) < number:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        self._arrived.set()
 
     def _next(self) -> list[tuple[_Waiting, range]]:
         """The next round: of every request that waits an equal share of the rows, first come first served."""
