@@ -47,10 +47,11 @@ def page(
     passed = bool(decision["passed"])
     what = f"**{'Passed' if passed else 'Refused by'} the gate.** {decision['letter']}"
     parts = [what if version is None else f"**Version {version} of {model}.** {what}"]
-    if version is not None:
+    judged = decision["champion"]
+    if version is not None and not (judged and judged["identical"]):
         parts.append(_commands(version, champion, approvals))
     parts.append(measured)
-    parts.append(_beside(champion, decision["champion"]))
+    parts.append(_beside(champion, judged))
     if decision["warnings"]:
         parts.append(f"**Warnings**, which the gate does not weigh:\n\n{_list(decision['warnings'])}")
     doubts = list(decision["look_twice"])
@@ -69,7 +70,7 @@ def page(
 
 def _commands(version: int, champion: Champion | None, approvals: int) -> str:
     lines = [
-        *([] if champion is None or champion.number == version else [f"leads diff {champion.number} {version}"]),
+        *([] if champion is None else [f"leads diff {champion.number} {version}"]),
         f'leads approve {version} --by "YOUR NAME" --note "WHY"',
         f'leads reject {version} --by "YOUR NAME" --note "WHY"',
     ]

@@ -53,7 +53,8 @@ def test_the_champion_stands_beside_it_with_who_approved_it():
     assert "leads diff 2 3\nleads approve 3" in text
     assert "2 people must approve it." in text
     assert "judged beside version 2, which is gone" in shown({"champion": judged})
-    assert "the scorer of version 2" in shown({"champion": judged | {"identical": True}}, champion=champion)
+    same = shown({"champion": judged | {"identical": True}}, version=2, champion=champion)
+    assert "This is the scorer of version 2" in same and "leads approve" not in same
 
 
 def test_warnings_and_reasons_to_look_twice_are_lists():
