@@ -11,6 +11,7 @@ for no value), `format` (of timestamps), `own` (rules that the contract adds: `e
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,6 +27,9 @@ LARGEST = float(np.finfo(np.float32).max)
 
 TRUE_WORDS = ("true", "1", "1.0", "yes")
 FALSE_WORDS = ("false", "0", "0.0", "no")
+
+#: Digits of a second beyond the microsecond.
+FINER = re.compile(r"(:\d{2}[.,]\d{6})\d+")
 
 _NOT_OF_TYPE = {"boolean": "is neither true nor false", "timestamp": "is not a time"}
 
@@ -216,12 +220,17 @@ def moments(values: pd.Series, format: str | None = None) -> tuple[pd.Series, pd
         moment = values
     else:
         given = ~blank(values)
-        text = values.astype(object).where(given)
+        # Read to the microsecond: one row in nanoseconds would narrow the range of all.
+        text = values.astype(object).where(given).map(_to_microseconds)
         moment = pd.to_datetime(text, errors="coerce", utc=True, format=format or "ISO8601")
     if getattr(moment.dtype, "tz", None) is not None:
         moment = moment.dt.tz_convert("UTC").dt.tz_localize(None)
     moment = moment.astype("datetime64[us]")
     return moment, ~blank(values) & moment.isna()
+
+
+def _to_microseconds(value: object) -> object:
+    return FINER.sub(r"\1", value) if isinstance(value, str) else value
 
 
 def before(left: pd.Series, right: pd.Series | pd.Timestamp) -> pd.Series:

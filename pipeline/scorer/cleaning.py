@@ -28,6 +28,9 @@ def clean(values: pd.Series, column: Mapping[str, Any]) -> pd.Series:
     """
     kind, words = column["type"], [str(word) for word in column.get("missing") or ()]
     plain = values.astype(object).where(values.notna(), None)
+    if values.dtype.kind in "bO":
+        # Told apart from 1 and 0, which they equal: what a row holds must not depend on the rows beside it.
+        plain = plain.map(lambda value: str(value).lower() if isinstance(value, bool | np.bool_) else value)
     codes, distinct = pd.factorize(plain, use_na_sentinel=True)
     numeric = kind in ("number", "integer", "boolean")
     cleaned = np.array(
@@ -47,9 +50,7 @@ def _number(value: object, words: list[str]) -> object:
 
 def _word(value: object, words: list[str]) -> str | None:
     """A value as `ingest` writes it: whole floats without a point, flags in lower case."""
-    if isinstance(value, bool | np.bool_):
-        text = str(bool(value)).lower()
-    elif isinstance(value, float | np.floating) and float(value).is_integer():
+    if isinstance(value, float | np.floating) and float(value).is_integer():
         text = str(int(value))
     else:
         text = str(value)

@@ -202,4 +202,13 @@ def test_the_module_stands_alone() -> None:
     tree = ast.parse(Path(checks.__file__).read_text(encoding="utf-8"))
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     imported |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
-    assert imported == {"__future__", "collections.abc", "typing", "warnings", "numpy", "pandas"}
+    assert imported == {"__future__", "collections.abc", "re", "typing", "warnings", "numpy", "pandas"}
+
+
+def test_a_moment_in_nanoseconds_narrows_no_other():
+    texts = ["2024-05-01T10:00:00.123456789", "9999-01-01T00:00:00", "2024-05-01T10:00:00.123456+02:00"]
+    together, unread = checks.moments(pd.Series(texts, dtype=object))
+    assert not unread.any()
+    alone = [checks.moments(pd.Series([text], dtype=object))[0].iloc[0] for text in texts]
+    assert together.tolist() == alone
+    assert together.iloc[0] == pd.Timestamp("2024-05-01T10:00:00.123456")

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.scorer import checks
 from pipeline.scorer.cleaning import clean
 
 CODE = {"name": "browser", "type": "category", "missing": ["", "n/a"]}
@@ -45,3 +46,18 @@ def test_flags(values):
 
 def test_the_index_is_kept():
     assert clean(pd.Series(["7"], index=[42]), SIZE).index.tolist() == [42]
+
+
+def test_what_a_row_holds_does_not_depend_on_the_rows_beside_it():
+    """`True` equals 1, and pandas takes the two for one value: each is read as it stands, in any company."""
+    mixed = [1, True, 0, False, 2.0, None]
+
+    def read(values: list[object], kind: str) -> list[tuple[str, bool]]:
+        cleaned = clean(pd.Series(values, dtype=object), {"name": "flag", "type": kind})
+        if kind == "category":
+            return [(str(one), False) for one in cleaned]
+        value, unread = (checks.booleans if kind == "boolean" else checks.numbers)(cleaned)
+        return list(zip(value.astype(str), unread, strict=True))
+
+    for kind in ("number", "boolean", "category"):
+        assert read(mixed, kind) == [read([one], kind)[0] for one in mixed], kind
