@@ -41,9 +41,10 @@ status: $(READY) ## what a run would do now, and which figures differ from the l
 ui: $(READY) ## open the MLflow UI on this machine
 	@.venv/bin/leads ui
 
-lock: ## resolve both lock files anew (needs uv)
+lock: ## resolve the lock files anew (needs uv)
 	uv pip compile $(LOCK) -o requirements.lock pyproject.toml
-	uv pip compile $(LOCK) -o requirements-test.lock --extra test -c requirements.lock pyproject.toml
+	uv pip compile $(LOCK) -o requirements-signing.lock --extra signing -c requirements.lock pyproject.toml
+	uv pip compile $(LOCK) -o requirements-test.lock --extra test --extra signing -c requirements-signing.lock pyproject.toml
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --fork-strategy fewest --no-header
 

@@ -6,6 +6,7 @@ import datetime
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ process.configure_environment()
 import pandas as pd  # noqa: E402  (after the environment: thread pools read it when loaded)
 import typer  # noqa: E402
 
-from pipeline import cli_card, cli_versions  # noqa: E402
+from pipeline import cli_card, cli_serve, cli_verify, cli_versions  # noqa: E402
 from pipeline.errors import ParamsError  # noqa: E402
 from pipeline.ondemand import commands  # noqa: E402
 
@@ -58,6 +59,9 @@ def score(
             help="Also name the smallest change by lead or sales that lifts a lead a tier. Takes far longer.",
         ),
     ] = False,
+    keep: Annotated[
+        bool, typer.Option("--ledger/--no-ledger", help="Keep every score with its inputs in data/ledger.")
+    ] = True,
 ) -> None:
     """Score raw leads: key, as-of, score, probability, interval, tier, grade, reasons, flags, model version.
 
@@ -65,7 +69,7 @@ def score(
 
     Example: leads score new_leads.csv --activities log.csv --model champion --as-of 2026-01-31 --out scores.csv
     """
-    from pipeline.adapters import batch, files, model_folder, registry, sources, tracking
+    from pipeline.adapters import batch, files, ledger, model_folder, registry, sources, tracking
 
     if (file is None) != open_leads:
         raise ParamsError("give a file of leads, or --open for the history's own open leads (one of the two).")
@@ -77,12 +81,13 @@ def score(
         raise ParamsError(f"--out {out} is one of the files to be read; name another one.")
     version, folder = registry.resolve(tracking.open_store(workspace), params.run.contract, model)
     scorer = model_folder.load(folder)
+    record = partial(ledger.record, workspace, scorer, files.sha256(folder)) if keep else batch.unrecorded
     if file is None:
         if as_of or activities or changes:
             raise ParamsError(
                 "--open takes its leads, activities and as-of date from the history; leave the others out."
             )
-        result = batch.score_open(scorer, workspace, params.run.contract, moves=moves)
+        result = batch.score_open(scorer, workspace, params.run.contract, moves=moves, record=record)
     else:
         now = pd.Timestamp(datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0))
         resolved = sources.read_contract(workspace, params.run.contract)
@@ -96,6 +101,7 @@ def score(
             now=now,
             max_bytes=params.ingest.max_file_mib * 2**20,
             moves=moves,
+            record=record,
         )
         if moment is None and (result.scores["as_of"].dropna() == now).any():
             typer.echo(
@@ -130,9 +136,10 @@ def fit(
 
     Example: leads fit train.csv --target converted --time-ordered --drop duration --seconds 150 --out model
     """
+    from pipeline.adapters import verification
     from pipeline.ondemand import prepared
 
-    _, params = commands.project()
+    workspace, params = commands.project()
     log = process.configure_logging("fit")
     process.settle(params.run.seed)
     found = prepared.fit(
@@ -146,6 +153,7 @@ def fit(
         seconds=seconds,
         log=log,
     )
+    verification.note_made(workspace, out)
     for sentence in found.sentences:
         typer.echo(sentence, err=True)
     typer.echo(f"{out}: {found.version}, after {found.trials} trials. Next: leads predict {out} TEST.csv --out p.csv")
@@ -156,15 +164,22 @@ def predict(
     model: Annotated[Path, typer.Argument(help="Folder that `leads fit` wrote.")],
     table: Annotated[Path, typer.Argument(help="Rows as those of the fit; the outcome may be absent.")],
     out: Annotated[Path, typer.Option(help="CSV with the chance of every row, in their order.")],
+    sha256: Annotated[
+        str | None, typer.Option(help="Hash of a folder that was not made in this project, from whoever made it.")
+    ] = None,
 ) -> None:
     """Chances for the rows of a prepared table.
 
+    A model runs code of its own: a folder that `leads fit` did not make in this project needs --sha256.
+
     Example: leads predict model test.csv --out p.csv
     """
+    from pipeline.adapters import verification
     from pipeline.ondemand import prepared
 
-    _, params = commands.project()
+    workspace, params = commands.project()
     process.settle(params.run.seed)
+    verification.refuse_unknown(workspace, model, sha256)
     scored, unscored = prepared.predict(model, table, out, params)
     typer.echo(f"{out}: {scored:,} rows scored, {unscored:,} left empty")
 
@@ -335,8 +350,12 @@ def curves(
     typer.echo(f"{folder}: curves.csv and a picture of each curve")
 
 
+app.command()(commands.explain)
+app.command()(cli_serve.serve)
 app.command()(commands.tiers)
 app.command()(commands.segments)
+app.command()(cli_verify.verify)
+app.command()(cli_verify.sign)
 
 
 @app.command()

@@ -503,6 +503,22 @@ class Drift(Section):
     false_alarm: Annotated[float, Field(gt=0, lt=0.5)]
 
 
+class Slack(Section):
+    """By how much a candidate may be worse than the champion and still count as no worse."""
+
+    log_loss: Annotated[float, Field(ge=0, lt=1)]
+    lift_10: Annotated[float, Field(ge=0)]
+    calibration_error: Annotated[float, Field(ge=0, lt=1)]
+    slice_gap: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Champion(Section):
+    """When a candidate may follow the champion; see `pipeline.scoring.challenge`."""
+
+    newer_days: Annotated[int, Field(ge=1)]
+    slack: Slack
+
+
 class Register(Section):
     """Limits of the gate, and of the warnings beside it, and how many people approve."""
 
@@ -510,6 +526,7 @@ class Register(Section):
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     bootstrap_samples: Annotated[int, Field(ge=50)]
     min_test_conversions: Positive
+    champion: Champion
     approvals: Annotated[int, Field(ge=1, le=2)]
     drift: Drift
 

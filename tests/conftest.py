@@ -1,6 +1,9 @@
 """Fixtures that every test may use."""
 
+import fcntl
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_wait_for_the_disk() -> Iterator[None]:
+    """No test cuts the power: whoever writes here need not wait until the disk holds it, thousands of times."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def project_root() -> Path:
     """The checkout that the tests run in."""
@@ -39,7 +50,18 @@ def lead_data_dir(project_root: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def demo_run(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Root of a workspace in which a small demo run has gone through all stages. Read it, do not write into it."""
-    workspace = small_workspace(project_root, tmp_path_factory.mktemp("demo") / "work")
-    run_stages(workspace)
-    return workspace.root
+    """Root of a workspace in which a small demo run has gone through all stages. Read it, do not write into it.
+
+    Of processes that test side by side the first to ask makes it, and the others wait.
+    """
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    folder = tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent
+    root, made = folder / "demo" / "work", folder / "demo_is_made"
+    with open(folder / "demo.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            # A run that failed in the other process fails here too, for every test that needs it.
+            shutil.rmtree(root, ignore_errors=True)
+            run_stages(small_workspace(project_root, root))
+            made.touch()
+    return root

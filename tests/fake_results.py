@@ -9,16 +9,19 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from pipeline import params as params_module
-from pipeline.adapters import files, registry, tracking
+from pipeline.adapters import files, model_check, registry, tracking
 from pipeline.leads import contract, drift, specification
 from pipeline.paths import STAGES, Workspace, catalogue
+from pipeline.scorer.model import FORMAT, content, version_of
 
 CONTRACT: dict[str, Any] = {
     "contract_version": 1,
@@ -73,21 +76,11 @@ def _load_pyfunc(folder):
     return Scorer(json.loads((pathlib.Path(folder) / "margin.json").read_text())["weight"])
 """
 
-MLMODEL = """flavors:
-  python_function:
-    code: code
-    data: data
-    env:
-      conda: conda.yaml
-      virtualenv: python_env.yaml
-    loader_module: scorer_fake
-    python_version: 3.11.0
-mlflow_version: 3.17.2
-signature:
-  inputs: '[{"type": "any", "name": "lead_id"}, {"type": "any", "name": "employees", "required": false}]'
-  outputs: '[{"type": "string", "name": "lead_id"}, {"type": "double", "name": "score", "required": false}]'
-  params: null
-"""
+SIGNATURE: dict[str, Any] = {
+    "inputs": '[{"type": "any", "name": "lead_id"}, {"type": "any", "name": "employees", "required": false}]',
+    "outputs": '[{"type": "string", "name": "lead_id"}, {"type": "double", "name": "score", "required": false}]',
+    "params": None,
+}
 
 
 def scores(*, skill: float = 1.0, leads: int = 400, seed: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -136,6 +129,21 @@ def write(
     figures |= {"level_shift": 0.1, "level_shift_low": 0.0, "level_shift_high": 0.2, "level_shifted": False}
     content = {
         "ingest/contract.json": contract.describe(resolved),
+        "ingest/provenance.json": {"newest_recorded_at": "2024-07-01T00:00:00", "source": {"leads": {"rows": 400}}},
+        "validate/leads.parquet": pd.DataFrame({"lead_id": own["lead_id"].unique()}).assign(
+            created_at=pd.Timestamp("2024-04-20"), employees=50.0
+        ),
+        "validate/activities.parquet": pd.DataFrame({"lead_id": pd.Series([], dtype="str")}),
+        "validate/changes.parquet": pd.DataFrame({"lead_id": pd.Series([], dtype="str")}),
+        "featurize/snapshots.parquet": own[["lead_id", "as_of", "label"]].assign(split="test", position=0),
+        "featurize/splits.csv": pd.DataFrame(
+            {
+                "split": ["train", "calibrate", "test"],
+                "axis": "created_at",
+                "start": ["2024-01-01", "2024-03-01", "2024-04-01"],
+                "end": ["2024-03-01", "2024-04-01", "2024-07-01"],
+            }
+        ),
         "featurize/features.json": specification.specify(resolved, params.featurize),
         "featurize/time_proof.json": {
             "pairs": 50,
@@ -219,15 +227,21 @@ def sign(workspace: Workspace, stage: str) -> None:
 
 
 def write_model(folder: Path, weight: float) -> None:
-    """A pyfunc model folder as MLflow loads it, written by hand: score = weight x employees."""
-    files.write_text(folder / "MLmodel", MLMODEL)
-    files.write_text(folder / "requirements.txt", "pandas\n")
-    files.write_text(
-        folder / "python_env.yaml", "python: 3.11.0\nbuild_dependencies: []\ndependencies:\n- -r requirements.txt\n"
-    )
-    files.write_text(folder / "conda.yaml", "dependencies:\n- pip:\n  - pandas\nname: fake\n")
+    """A pyfunc model folder as MLflow loads it, of a few lines: score = weight x employees."""
+    shutil.rmtree(folder, ignore_errors=True)
     files.write_json(folder / "data" / "margin.json", {"weight": weight})
-    files.write_text(folder / "code" / "scorer_fake" / "__init__.py", MODEL_CODE)
+    files.write_text(folder / "code" / "scorer" / "__init__.py", MODEL_CODE)
+    version = version_of("demo", content(folder))
+    module = f"scorer_{version.rsplit('-', 1)[1]}"
+    (folder / "code" / "scorer").rename(folder / "code" / module)
+    manifest = {"format": FORMAT, "version": version, "files": content(folder)}
+    files.write_json(folder / "data" / "manifest.json", manifest)
+    pins = [f"{name}=={metadata.version(name)}" for name in model_check.REQUIREMENTS]
+    described = model_check.described(module, pins, "3.11.0")
+    model = {"flavors": described["MLmodel"], "mlflow_version": metadata.version("mlflow"), "signature": SIGNATURE}
+    for name, part in (described | {"MLmodel": model}).items():
+        files.write_text(folder / name, yaml.safe_dump(part))
+    files.write_text(folder / "requirements.txt", "".join(f"{pin}\n" for pin in pins))
 
 
 def decision(*, passed: bool, champion: dict[str, object] | None = None) -> dict[str, object]:

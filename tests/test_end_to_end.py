@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from pipeline.paths import catalogue
-from tests.workspaces import small_workspace
+from tests import fake_results
+from tests.workspaces import run_stages, small_workspace
 
 pytestmark = pytest.mark.slow
 
@@ -127,9 +128,8 @@ def test_base_and_points_are_the_score_for_every_test_row(demo_run):
 
 @pytest.mark.parametrize("contract", ["bank_marketing", "bank_marketing_full", "online_shoppers"])
 def test_the_published_histories_run_to_a_decision(project_root, lead_data_dir, tmp_path, contract):
-    from tests.workspaces import run_stages
-
     workspace = small_workspace(project_root, tmp_path / "work", ("contract: demo", f"contract: {contract}"))
+    fake_results.new_store(workspace)
     run_stages(workspace)
     metrics = json.loads(workspace.path("evaluate/metrics.json").read_text())
     assert metrics["split"] == ("random" if contract == "online_shoppers" else "time")

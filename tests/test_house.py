@@ -324,7 +324,13 @@ def test_only_the_command_line_asks_for_what_is_put_together_on_demand():
     """A room above `adapters` and `scoring`, beside the stages, which know nothing of it."""
     assert len(modules("ondemand")) > 1
     users = {user for module in modules("ondemand") for user in graph().find_modules_that_directly_import(module)}
-    assert users - set(modules("ondemand")) == {"pipeline.cli", "pipeline.cli_card", "pipeline.cli_versions"}
+    assert users - set(modules("ondemand")) == {
+        "pipeline.cli",
+        "pipeline.cli_card",
+        "pipeline.cli_serve",
+        "pipeline.cli_verify",
+        "pipeline.cli_versions",
+    }
     used = {name for module in modules("ondemand") for name in graph().find_modules_directly_imported_by(module)}
     assert not {name for name in used if name.startswith(("pipeline.stages", "pipeline.cli"))}
 
@@ -351,6 +357,13 @@ def test_leads_needs_only_numpy_pandas_and_pydantic():
 def test_a_stage_pays_only_for_the_libraries_it_needs(stage):
     external = closure(of_stage(stage)) & set(HEAVY)
     assert external <= {library for library, allowed in HEAVY.items() if stage in allowed}
+
+
+def test_features_are_built_without_the_library_of_trees():
+    """The scorer's package imports it where a member is one of trees: it takes more than a second."""
+    code = "import sys, pipeline.stages.ingest, pipeline.stages.featurize; print('xgboost' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize("room", ["stages", "leads", "scoring", "scorer", "params", "paths"])
@@ -390,6 +403,7 @@ def test_ruff_would_format_nothing():
     assert checked.returncode == 0, "run `make format`: " + checked.stdout[-4000:] + checked.stderr
 
 
+@pytest.mark.slow  # a minute without the cache of an earlier run: begun last it would end alone
 def test_mypy_finds_nothing():
     checked = run("mypy")
     assert checked.returncode == 0, checked.stdout[-4000:] + checked.stderr
@@ -404,7 +418,7 @@ def pins(file: str) -> dict[str, str]:
     return {block.split("\\")[0].strip(): block for block in blocks if block.strip()}
 
 
-@pytest.mark.parametrize("file", ["requirements.lock", "requirements-test.lock"])
+@pytest.mark.parametrize("file", ["requirements.lock", "requirements-signing.lock", "requirements-test.lock"])
 def test_a_lock_is_exact_hashed_and_names_no_host(file):
     for pin, block in pins(file).items():
         assert re.match(r"[A-Za-z0-9._-]+(\[[a-z,]+\])?==\S+", pin), pin
@@ -414,8 +428,9 @@ def test_a_lock_is_exact_hashed_and_names_no_host(file):
     assert not re.search(r"(?m)^\s*(--(extra-)?index-url|--find-links|-[if]) ", text)
 
 
-def test_the_test_lock_adds_to_the_lock_and_changes_nothing():
-    assert set(pins("requirements.lock")) <= set(pins("requirements-test.lock"))
+def test_each_lock_adds_to_the_one_before_and_changes_nothing():
+    plain, signing, test = (set(pins(f"requirements{name}.lock")) for name in ("", "-signing", "-test"))
+    assert plain < signing < test
 
 
 def test_the_lock_has_what_pyproject_asks_for():

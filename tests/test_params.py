@@ -71,6 +71,8 @@ def test_every_fault_is_named_at_once_with_its_key(changed):
         ("calibrators: [none, intercept", "calibrators: [isotonic, intercept", "calibrate.calibrators"),
         ("level_blocks: 20", "level_blocks: 2", "calibrate.level_blocks"),
         ("contract: demo", "contract: ../demo", "run.contract"),
+        ("newer_days: 28", "newer_days: 0", "register.champion.newer_days"),
+        ("slack: {log_loss: 0.002", "slack: {log_loss: -0.1", "register.champion.slack.log_loss"),
         ("max_calibration_error: 0.03", "", "key is missing"),
         ("approvals: 1", "approvals: 0", "register.approvals: Input should be greater than or equal to 1"),
         ("approvals: 1", "approvals: 3", "register.approvals: Input should be less than or equal to 2"),

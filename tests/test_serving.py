@@ -16,25 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-NUMBERS = ["score", "probability", "interval_low", "interval_high", "base"]
+from tests.nested_leads import nested
+
+NUMBERS = ["score", "probability", "interval_low", "interval_high", "base", "expected_value", "value_score"]
 ROWS = 50
-
-
-def nested(demo_run: Path, keys: pd.DataFrame) -> list[dict]:
-    """Rows as an application sends them: the lead, the moment, and its history as lists, in plain JSON."""
-    tables = {
-        name: pd.read_parquet(demo_run / f"data/validate/{name}.parquet").drop(columns="row")
-        for name in ("leads", "activities", "changes")
-    }
-    rows = keys.merge(tables["leads"], on="lead_id", how="left")
-    for name in ("activities", "changes"):
-        mine = tables[name][tables[name]["lead_id"].isin(rows["lead_id"])]
-        records = {
-            key: json.loads(part.to_json(orient="records", date_format="iso", date_unit="us"))
-            for key, part in mine.groupby("lead_id")
-        }
-        rows[name] = [records.get(key, []) for key in rows["lead_id"]]
-    return json.loads(rows.to_json(orient="records", date_format="iso", date_unit="us", double_precision=15))
 
 
 @pytest.fixture
@@ -88,6 +73,6 @@ def test_the_served_scorer_answers_with_the_numbers_of_evaluate(address, demo_ru
         got = pd.DataFrame(json.load(answer)["predictions"])
     for name in NUMBERS:
         np.testing.assert_allclose(got[name].astype("float64"), expected[name], atol=1e-9, rtol=0)
-    for name in ("lead_id", "tier", "reasons", "flags", "refused", "model_version"):
+    for name in ("lead_id", "tier", "grade", "held_back", "reasons", "flags", "refused", "model_version"):
         assert got[name].tolist() == expected[name].tolist()
     assert pd.to_datetime(got["as_of"]).tolist() == expected["as_of"].tolist()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,14 @@ MOVES = {"change": "change", "moved_by": "change_by", "score": "change_score", "
 DTYPES = dict.fromkeys(OUTPUT, "str") | {"as_of": "datetime64[us]"} | dict.fromkeys(model_folder.DOUBLES, "float64")
 
 
+#: Told of a chunk: the scores, and the rows, activities and changes that the scorer was given.
+Record = Callable[[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame], object]
+
+
+def unrecorded(*_: pd.DataFrame) -> None:
+    """Keep no record."""
+
+
 @dataclass(frozen=True)
 class Result:
     """Scores in order (best first) with the columns of `OUTPUT` (and of `MOVES`, where asked), and how many rows were
@@ -63,12 +72,14 @@ def score_files(
     now: pd.Timestamp,
     max_bytes: int,
     moves: bool = False,
+    record: Record = unrecorded,
 ) -> Result:
     """Score a file of raw leads, under the contract that describes it.
 
     Args:
         as_of: the moment to score at; None uses the file's `as_of` column, and `now` where it has none.
         moves: name the smallest change that lifts each lead a tier, too (the columns of `MOVES`).
+        record: told of every chunk of scores, see `Record`.
 
     Raises:
         SourceError: a file is missing, unreadable or has no rows, or lacks a column that the contract names.
@@ -85,7 +96,7 @@ def score_files(
     decided = apart[CONVERTED].notna() if CONVERTED in apart else pd.Series(False, index=apart.index)
     twice = apart[LEAD_KEY].notna() & apart.duplicated([LEAD_KEY, "as_of"], keep=False)
     kept, history_notes = _history(tables, resolved)
-    scores = _score(scorer, apart[~decided & ~twice], *kept, str(leads), moves)
+    scores = _score(scorer, apart[~decided & ~twice], *kept, str(leads), moves, record)
     unread = tables.refused[tables.refused["table"] == "leads"]
     parts = [
         scores,
@@ -103,9 +114,11 @@ def score_files(
     return _ranked(parts, [*notes, *history_notes])
 
 
-def score_open(scorer: Any, workspace: Workspace, name: str, *, moves: bool = False) -> Result:
+def score_open(
+    scorer: Any, workspace: Workspace, name: str, *, moves: bool = False, record: Record = unrecorded
+) -> Result:
     """Score the history's own open leads as of its last recorded moment; `name` is the contract it must be of, `moves`
-    as in `score_files`.
+    and `record` as in `score_files`.
 
     Raises:
         ArtefactError: the stages before have not run, their results were changed, or are of another contract.
@@ -121,17 +134,24 @@ def score_open(scorer: Any, workspace: Workspace, name: str, *, moves: bool = Fa
     leads = results.table("validate/leads.parquet")
     leads = cohort.open_at(leads, resolved.contract, pd.Timestamp(newest))
     activities, changes = (results.table(f"validate/{name}.parquet") for name in ("activities", "changes"))
-    return _ranked([_score(scorer, leads, activities, changes, "the open leads", moves)], [])
+    return _ranked([_score(scorer, leads, activities, changes, "the open leads", moves, record)], [])
 
 
 def _score(
-    scorer: Any, rows: pd.DataFrame, activities: pd.DataFrame, changes: pd.DataFrame, what: str, moves: bool
+    scorer: Any,
+    rows: pd.DataFrame,
+    activities: pd.DataFrame,
+    changes: pd.DataFrame,
+    what: str,
+    moves: bool,
+    record: Record,
 ) -> pd.DataFrame:
     parts = [_unscored(rows.iloc[:0], "", scorer.version)]
     with model_folder.asking(scorer, what):
         for start in tqdm(range(0, len(rows), CHUNK), desc="score", unit="chunk", disable=len(rows) <= CHUNK):
             some = rows.iloc[start : start + CHUNK]
             scores = scorer.score(some, activities, changes)
+            record(scores, some, activities, changes)
             if moves:
                 found = scorer.what_would_change(some, activities, changes)
                 scores = pd.concat([scores, found[list(MOVES)].set_axis(list(MOVES.values()), axis=1)], axis=1)
@@ -142,7 +162,8 @@ def _score(
 def _unscored(rows: pd.DataFrame, reason: str | pd.Series, version: str) -> pd.DataFrame:
     """Rows as a scorer lists those that it refuses: key, as-of and reason, and no score."""
     named = {LEAD_KEY: rows[LEAD_KEY], "as_of": rows.get("as_of", pd.NaT), "reasons": "[]", "refused": reason}
-    given: dict[str, Any] = dict.fromkeys(OUTPUT, np.nan) | {"tier": "", "flags": "", "model_version": version} | named
+    empty = {name: "" if DTYPES[name] == "str" else np.nan for name in OUTPUT}
+    given: dict[str, Any] = empty | {"model_version": version} | named
     return pd.DataFrame(given, index=rows.index).astype(DTYPES)[OUTPUT]
 
 

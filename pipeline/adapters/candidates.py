@@ -21,7 +21,7 @@ import pandas as pd
 import yaml
 
 from pipeline import params as params_module
-from pipeline.adapters import files, registry, review_page
+from pipeline.adapters import files, registry, review_page, signing
 from pipeline.adapters.tracking import Live, Store, TrialLog, answering, flatten, name_of, open_store
 from pipeline.errors import ArtefactError, RegistryError
 from pipeline.leads import contract, leakage
@@ -182,7 +182,9 @@ def log(store: Store, candidate: Candidate, decision: Mapping[str, Any], drift: 
 
     Raises:
         RegistryError: the store refused, or gave back other bytes than it was given.
+        ParamsError: a key to sign with is configured (`signing.signing_key`) and cannot be used.
     """
+    key = signing.signing_key()
     with store.lock(), answering(store.uri):
         experiment = store.experiment(candidate.contract)
         complete = None
@@ -210,6 +212,8 @@ def log(store: Store, candidate: Candidate, decision: Mapping[str, Any], drift: 
             }
             short = f"{decision['letter']}\n\n{_measured(candidate)}"
             version, new = registry.register(store, candidate.contract, run_id, tags, short)
+            if key:
+                registry.sign(store, candidate.contract, version, key)
         else:
             registry.refuse(store, candidate.contract, candidate.scorer)
         about = describe(store, candidate, decision, version)

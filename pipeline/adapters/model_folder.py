@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -20,15 +21,12 @@ from typing import Any
 import yaml
 
 import pipeline.scorer
-from pipeline.adapters import files
+from pipeline.adapters import files, model_check
 from pipeline.errors import ModelError
-from pipeline.scorer import ScorerError
 from pipeline.scorer.calibration import Calibration, Interval
 from pipeline.scorer.margin import Margin
-from pipeline.scorer.model import FORMAT, OUTPUT, content, verify, version_of
+from pipeline.scorer.model import FORMAT, OUTPUT, content, version_of
 
-#: What a serving environment needs; `xgboost-cpu` of the same version serves as well and is smaller.
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "xgboost")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}.0"
 DOUBLES = (
     "score",
@@ -99,44 +97,38 @@ def _describe(folder: Path, module: str, spec: dict[str, Any]) -> None:
         ),
         "params": None,
     }
+    requirements = [f"{name}=={metadata.version(name)}" for name in model_check.REQUIREMENTS]
+    described = model_check.described(module, requirements, PYTHON)
     model = {
-        "flavors": {
-            "python_function": {
-                "code": "code",
-                "data": "data",
-                "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
-                "loader_module": module,
-                "python_version": PYTHON,
-            }
-        },
+        "flavors": described["MLmodel"],
         "mlflow_version": metadata.version("mlflow"),
         "signature": signature,
     }
-    requirements = [f"{name}=={metadata.version(name)}" for name in REQUIREMENTS]
-    conda = {
-        "channels": ["conda-forge"],
-        "dependencies": [f"python={PYTHON}", "pip", {"pip": requirements}],
-        "name": "mlflow-env",
-    }
-    environment = {"python": PYTHON, "build_dependencies": ["pip"], "dependencies": ["-r requirements.txt"]}
     files.write_text(folder / "MLmodel", yaml.safe_dump(model, sort_keys=True, width=1_000_000))
-    files.write_text(folder / "conda.yaml", yaml.safe_dump(conda))
-    files.write_text(folder / "python_env.yaml", yaml.safe_dump(environment))
+    files.write_text(folder / "conda.yaml", yaml.safe_dump(described["conda.yaml"]))
+    files.write_text(folder / "python_env.yaml", yaml.safe_dump(described["python_env.yaml"]))
     files.write_text(folder / "requirements.txt", "\n".join(requirements) + "\n")
 
 
 def load(folder: Path) -> Any:
     """The scorer of a model folder, run by the code that the folder carries, after its hashes have been verified.
 
+    The folder's hashes are its own: that it may be loaded at all must be known from elsewhere, as `registry.resolve`
+    and `adapters.verification` know it.
+
     Raises:
         ModelError: the folder is incomplete, altered or of another format.
     """
-    try:
-        module = _module(folder, f"scorer_{verify(folder).rsplit('-', 1)[1]}")
-    except ScorerError as error:
-        raise ModelError(str(error)) from None
-    with _spoken(module.ScorerError):
-        return module.Scorer.load(folder)
+    model_check.check(folder, in_place=True)
+    module = _module(folder, f"scorer_{model_check.version(folder).rsplit('-', 1)[1]}")
+    with _spoken(getattr(module, "ScorerError", pipeline.scorer.ScorerError)):
+        try:
+            return module.Scorer.load(folder)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError) as fault:
+            raise ModelError(
+                f"{folder}: its files agree with its manifest, and hold no scorer ({type(fault).__name__}). Make it "
+                "anew."
+            ) from None
 
 
 @contextmanager
@@ -163,14 +155,13 @@ def _spoken(fault: type[Exception], before: str = "") -> Iterator[None]:
 def _module(folder: Path, name: str) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
-    if not (folder / "code" / name / "__init__.py").is_file():
-        raise ScorerError(f"{folder}: carries no code named {name}.")
-    before = sys.dont_write_bytecode
-    # Byte code written beside the source would no longer be what was made.
-    sys.dont_write_bytecode = True
+    before = sys.dont_write_bytecode, sys.pycache_prefix
+    # Byte code written beside the source would no longer be what was made, and byte code that lies there is not what
+    # was verified: it is looked for where nothing can be.
+    sys.dont_write_bytecode, sys.pycache_prefix = True, os.devnull
     sys.path.insert(0, str(folder / "code"))
     try:
         return importlib.import_module(name)
     finally:
         sys.path.remove(str(folder / "code"))
-        sys.dont_write_bytecode = before
+        sys.dont_write_bytecode, sys.pycache_prefix = before

@@ -11,14 +11,16 @@ import datetime
 import fcntl
 import json
 import os
+import re
 import tempfile
+import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipeline.adapters import files
+from pipeline.adapters import model_check, signing
 from pipeline.adapters.tracking import Store, answering, name_of
 from pipeline.errors import RegistryError
 
@@ -170,37 +172,141 @@ def accepted(store: Store, contract: str, candidate: str | None = None) -> tuple
     return None
 
 
-def resolve(store: Store, contract: str, which: str | int) -> tuple[int, Path]:
-    """Number and folder of a version: a private copy under `models/`, checked against the registered hash every time.
+def resolve(store: Store, contract: str, which: str | int, *, key: Path | None = None) -> tuple[int, Path]:
+    """Number and folder of a version: a private copy under `models/`, verified every time, and never loaded.
+
+    Names, kinds and sizes of the stored files are looked at before any is copied; the copy must have the registered
+    hash, and, where a public key is given or configured (`signing.public_key`), a signature by it.
 
     Raises:
         RegistryError: no such version, or what is stored is not what was registered.
+        ParamsError: the public key cannot be used.
     """
     version = find(store, contract, which)
-    if not version.scorer:
-        raise RegistryError(f"version {version.number} of {name_of(contract)} was not registered by this project.")
+    called = f"version {version.number} of {name_of(contract)}"
+    if not re.fullmatch(r"[0-9a-f]{64}", version.scorer):
+        raise RegistryError(f"{called} was not registered by this project.")
+    _refuse_other_source(store, contract, version, called)
     target = store.home / "models" / version.scorer
-    if _intact(target, version.scorer):
-        return version.number, target
-    target.parent.mkdir(exist_ok=True)
-    with (
-        open(target.parent / ".lock", "w") as lock,
-        tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary,
-    ):
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # Another process may have made the copy meanwhile, and be reading it.
-        if _intact(target, version.scorer):
-            return version.number, target
-        copy = download(store, version.run_id, Path(temporary))
-        if not _intact(copy, version.scorer):
-            raise RegistryError(
-                f"version {version.number} of {name_of(contract)}: the stored files are not those that were registered "
-                "(their sha256 differs). Do not use them; take another version, or register this one anew."
-            )
-        if target.exists():
-            os.replace(target, Path(temporary) / "altered")
-        os.replace(copy, target)
+    key = key or signing.public_key()
+    if _against(store, version, target, key):
+        target.parent.mkdir(exist_ok=True)
+        with (
+            open(target.parent / ".lock", "w") as lock,
+            tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary,
+        ):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Another process may have made the copy meanwhile, and be reading it.
+            if _against(store, version, target, key):
+                copy = _copied(store, version, Path(temporary), called, key)
+                if target.exists():
+                    os.replace(target, Path(temporary) / "altered")
+                os.replace(copy, target)
     return version.number, target
+
+
+def _against(store: Store, version: Version, folder: Path, key: Path | None) -> list[str]:
+    """What speaks against a copy of a version's files, which a key must have signed where one is given."""
+
+    def vouch(_: str) -> list[str]:
+        if key is None:
+            return []
+        with tempfile.TemporaryDirectory() as temporary:
+            refused = signing.refusal(folder, _signature(store, version.run_id, Path(temporary)), key)
+        return [refused] if refused else []
+
+    return model_check.faults(folder, sha256=version.scorer, vouch=vouch)
+
+
+def sign(store: Store, contract: str, which: str | int, key: Path) -> bool:
+    """Sign a version with a private key, as its stored files are; the signature becomes an artifact of its run. False
+    where one by this key was there.
+
+    Raises:
+        RegistryError: no such version, or what is stored is not what was registered.
+        ParamsError: the key cannot be used.
+    """
+    version = find(store, contract, which)
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = _copied(store, version, Path(temporary), f"version {version.number} of {name_of(contract)}")
+        signature = _signature(store, version.run_id, Path(temporary))
+        if not signing.refusal(copy, signature, key):
+            return False
+        signing.sign(copy, signature, key)
+        with answering(store.uri):
+            store.client.log_artifact(version.run_id, str(signature))
+    return True
+
+
+def _copied(store: Store, version: Version, folder: Path, called: str, key: Path | None = None) -> Path:
+    """A copy in `folder` of a version's stored files, which are what was registered.
+
+    Raises:
+        RegistryError: they are not.
+    """
+    with answering(store.uri):
+        found = model_check.shape(_stored(store, version.run_id))
+    if not found:
+        copy = download(store, version.run_id, folder)
+        found = _against(store, version, copy, key)
+    if found:
+        what = (
+            f"{called}: the stored files are not those that were registered, or not signed as they must be. Do not use "
+            "them; take another version, or register this one anew"
+        )
+        raise RegistryError(model_check.listed(what, found))
+    return copy
+
+
+def _stored(store: Store, run_id: str) -> list[model_check.Entry]:
+    """What a run holds as its scorer, by name, kind and size. A folder on this machine is looked at where it lies:
+    MLflow would follow its links, and read from a pipe for ever."""
+    place = urllib.parse.urlparse(str(store.client.get_run(run_id).info.artifact_uri))
+    if place.scheme in ("", "file"):
+        try:
+            return model_check.entries(Path(urllib.parse.unquote(place.path) if place.scheme else place.path) / SCORER)
+        except OSError:
+            return []
+    found: list[model_check.Entry] = []
+    waiting = [SCORER]
+    while waiting and len(found) <= model_check.MOST_ENTRIES:
+        for one in store.client.list_artifacts(run_id, waiting.pop()):
+            path = one.path.removeprefix(f"{SCORER}/")
+            found.append(model_check.Entry(path, "folder" if one.is_dir else "file", one.file_size or 0))
+            if one.is_dir and model_check.FOLDERS.fullmatch(path):
+                waiting.append(one.path)
+    return found
+
+
+def _refuse_other_source(store: Store, contract: str, version: Version, called: str) -> None:
+    """MLflow loads what a version's source names: it must be the run's scorer, which is what was verified.
+
+    Raises:
+        RegistryError: it is something else.
+    """
+    with answering(store.uri):
+        if not _lives(store, version.run_id):
+            return
+        source = store.client.get_model_version_download_uri(name_of(contract), str(version.number))
+        expected = _source(store, version.run_id)
+    if source != expected:
+        raise RegistryError(
+            f"{called}: its source in the registry is not the scorer of its run, so that MLflow would load something "
+            "else than what was verified. Do not use it; register the scorer anew."
+        )
+
+
+def _signature(store: Store, run_id: str, folder: Path) -> Path:
+    """Where in `folder` the signature of a run's scorer lies now; no file is there where the run has none."""
+    import mlflow.artifacts
+
+    with answering(store.uri):
+        listed = {one.path: one.file_size or 0 for one in store.client.list_artifacts(run_id)}
+        if listed.get(signing.SIGNATURE, signing.MOST_BYTES + 1) <= signing.MOST_BYTES:
+            mlflow.artifacts.download_artifacts(
+                run_id=run_id, artifact_path=signing.SIGNATURE, dst_path=str(folder), tracking_uri=store.uri
+            )
+    return folder / signing.SIGNATURE
 
 
 def download(store: Store, run_id: str, folder: Path) -> Path:
@@ -254,11 +360,6 @@ def logged(store: Store, run_id: str, name: str) -> str | None:
                 run_id=run_id, artifact_path=name, dst_path=temporary, tracking_uri=store.uri
             )
             return Path(path).read_text(encoding="utf-8")
-
-
-def _intact(folder: Path, sha256: str) -> bool:
-    """Nothing altered, nothing added, byte code included: Python would run it in place of the source."""
-    return folder.is_dir() and files.sha256(folder) == sha256 and not any(folder.rglob("__pycache__"))
 
 
 def _lives(store: Store, run_id: str) -> bool:

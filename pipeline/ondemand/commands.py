@@ -88,6 +88,24 @@ def segments(
     typer.echo(f"\n{folder}: segments.csv{also}")
 
 
+def explain(
+    lead: Annotated[str, typer.Argument(help="The lead's key.")],
+    at: Annotated[
+        str | None, typer.Option(help="As-of date of the score, as 2026-01-31 or 2026-01-31T12:00; the newest without.")
+    ] = None,
+) -> None:
+    """Say why a lead got the score it got: rebuilt from the ledger by the version that gave it, reason by reason.
+
+    Example: leads explain L0014799 --at 2024-08-30
+    """
+    from pipeline.ondemand import past
+
+    workspace, params = project()
+    process.settle(params.run.seed)
+    found = past.rebuild(workspace, params.run.contract, lead, moment(at, "--at"))
+    typer.echo("\n\n".join(past.in_words(one) for one in found))
+
+
 def moment(text: str | None, option: str) -> pd.Timestamp | None:
     """A moment given on the command line under the name `option`, as naive UTC.
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import xgboost as xgb
 
 from .trees import Forest
+
+# Imported where used: it takes a second, and whoever only builds features, from this same package, needs none of it.
+if TYPE_CHECKING:
+    import xgboost as xgb
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,8 @@ class XGBoostMember:
 
     def dmatrix(self, matrix: np.ndarray) -> xgb.DMatrix:
         """Encoded rows as the booster takes them."""
+        import xgboost as xgb
+
         types = self.encoder.feature_types if self.values is None else ["q"] * len(self.encoder.names)
         seen = self.translate(self.encoder, matrix, self.values)
         return xgb.DMatrix(seen, feature_types=types, enable_categorical=True)
@@ -246,6 +251,8 @@ class Margin:
         members: list[Member] = []
         for entry in document["members"]:
             if entry["kind"] == "xgboost":
+                import xgboost as xgb
+
                 booster = xgb.Booster(model_file=bytearray((folder / entry["file"]).read_bytes()))
                 start = LogisticMember(encoder, **entry["start"]) if entry["start"] else None
                 members.append(XGBoostMember(encoder=encoder, booster=booster, values=entry["values"], start=start))

@@ -438,12 +438,17 @@ def as_time(values: pd.Series, format: str | None = None) -> pd.Series:
 
 
 def content(folder: Path) -> dict[str, str]:
-    """sha256 of every file below `data/` (but the manifest) and `code/`, by path relative to the model folder."""
+    """sha256 of every file below `data/` (but the manifest) and `code/`, by path relative to the model folder.
+
+    Byte code that Python left beside the code does not count.
+    """
     found = sorted(
         file.relative_to(folder).as_posix()
         for part in ("data", "code")
         for file in (folder / part).rglob("*")
-        if file.is_file() and file.suffix != ".pyc" and file != folder / "data" / "manifest.json"
+        if file.is_file()
+        and file != folder / "data" / "manifest.json"
+        and not (part == "code" and file.parent.name == "__pycache__" and file.suffix == ".pyc")
     )
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in found}
 
@@ -463,16 +468,24 @@ def verify(folder: Path) -> str:
     path = folder / "data" / "manifest.json"
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        expected, version = dict(manifest["files"]), str(manifest["version"])
+        expected, version = manifest["files"], manifest["version"]
         if manifest["format"] != FORMAT:
-            raise ScorerError(f"{folder}: scorer format {manifest['format']}, this code reads {FORMAT}.")
-    except (OSError, ValueError, KeyError, TypeError):
+            raise ScorerError(f"{folder}: scorer format {manifest['format']!a:.40}, this code reads {FORMAT}.")
+        if not isinstance(expected, dict) or not isinstance(version, str):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise ScorerError(f"{path}: missing or not a scorer's manifest.") from None
+    held = (path for part in ("data", "code") for path in (folder / part, *(folder / part).rglob("*")))
+    if link := next((path for path in held if path.is_symlink()), None):
+        raise ScorerError(
+            f"{folder}: {link.relative_to(folder).as_posix()!a:.80} is a link; a scorer holds files only."
+        )
     found = content(folder)
     if wrong := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
-        raise ScorerError(f"{folder}: not what was made; missing, added or altered: {', '.join(wrong)}.")
+        named = ", ".join(f"{ascii(name)[1:-1]:.80}" for name in wrong[:10]) + (", ..." if len(wrong) > 10 else "")
+        raise ScorerError(f"{folder}: not what was made; missing, added or altered: {named}.")
     if version_of(version.rsplit("-", 1)[0], found) != version:
-        raise ScorerError(f"{folder}: its files do not belong to version {version}.")
+        raise ScorerError(f"{folder}: its files do not belong to version {version!a:.80}.")
     return version
 
 

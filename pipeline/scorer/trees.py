@@ -13,10 +13,12 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xgboost as xgb
+
+if TYPE_CHECKING:
+    import xgboost as xgb
 
 #: Conditions on the longest path, and in a piece: a pattern is one byte, and every path fits into a piece.
 DEPTH, BITS = 6, 8

@@ -334,6 +334,7 @@ def in_a_week(
     bands: Sequence[Mapping[str, Any]],
     worth: Worth | None,
     spec: Mapping[str, Any],
+    resolved: Resolved,
     params: Evaluate,
     seed: int,
 ) -> InAWeek:
@@ -358,7 +359,7 @@ def in_a_week(
             )
         except NotEnoughData as short:
             why_not = str(short)
-    dated = split["axis"] == "created_at"
+    dated = report_facts.has_dates(resolved, looks["as_of"])
     months = report_sales.by_month(looks if dated else looks.head(0), params.reliability_level)
     tables = {
         "tier_worth": capacity.no_table() if found is None else found.table,

@@ -98,8 +98,9 @@ def tables(
         by_fold: as `fold_weights.by_fold` gives it.
     """
     names = [feature["name"] for feature in features]
-    log_odds = scorer.calibration.log_odds(apart.margin)
-    learned, over_time = weights.learned(apart.rows, apart.contributions, features, log_odds, params)
+    learned, over_time = weights.learned(
+        apart.rows, apart.contributions, features, apart.margin, scorer.calibration, params
+    )
     weighed = criteria(apart.points, len(apart.rows), drawn.contributions, features)
     before = fold_weights.over_folds(by_fold, learned, level=params.interval_level)
     return {

@@ -5,7 +5,7 @@ A refusal is a result, not an error: the decision says what was measured, what w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -80,6 +80,7 @@ def decide(
     split_faults: Mapping[str, int],
     excluded: Collection[str],
     features: Collection[str],
+    against: Sequence[Check],
     limits: Register,
     seed: int,
 ) -> Decision:
@@ -95,6 +96,7 @@ def decide(
         split_faults: faults of the split by kind, each 0 in a sound one; `leads_in_two_splits` is required.
         excluded: columns that the contract keeps out of the model.
         features: every column and feature that the model reads.
+        against: checks beside the champion, as `challenge.judge` makes them; none where there is nothing to compare.
         limits: the section `register` of params.yaml.
         seed: of the bootstrap; leads are resampled with all of their rows.
 
@@ -129,6 +131,7 @@ def decide(
         _proved(time_proof),
         *(_sound(kind, found) for kind, found in sorted(split_faults.items())),
         _kept_out(sorted(set(excluded) & set(features)), len(set(excluded))),
+        *against,
     ]
     return Decision(passed=all(check.passed for check in checks), checks=tuple(checks))
 

@@ -67,7 +67,7 @@ def gather(
     """
     outcome = resolved.contract.outcome
     horizon = f"within {outcome.horizon_days} days after it is scored" if outcome.horizon_days else ""
-    dated = resolved.contract.time.kind != "none" and int(scores["as_of"].max().year) > 1970
+    dated = has_dates(resolved, scores["as_of"])
     told = [_example(row) for row in taught.to_dict("records")]
     criteria = [str(name) for name in tables["criteria"]["criterion"]]
     over_time = tables["criteria_over_time"]
@@ -99,6 +99,11 @@ def gather(
         "quiz": quiz(told, figures, horizon, interval_level),
         "levels": {"metrics": params.interval_level, "bins": params.reliability_level, "score": interval_level},
     }
+
+
+def has_dates(resolved: Resolved, as_of: pd.Series) -> bool:
+    """Whether as-of dates are dates: a source that only has an order in time gets numbers from 1970 on instead."""
+    return resolved.contract.time.kind != "none" and int(as_of.max().year) > 1970
 
 
 def tiers(scores: pd.DataFrame, bands: Sequence[Mapping[str, Any]], level: float) -> pd.DataFrame:

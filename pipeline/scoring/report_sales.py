@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 from pipeline.leads.playbooks import Play, in_words
-from pipeline.params import Evaluate
 from pipeline.scoring import metrics
 from pipeline.scoring.capacity import FIGURES
 from pipeline.scoring.payoff import Payoff
@@ -19,6 +18,9 @@ from pipeline.scoring.report_facts import typeset
 
 #: A score for which the report says what to do, where a tier holds it.
 ASKED = 55.0
+
+#: Months that are named when they are off.
+NAMED = 3
 
 #: Shares of the snapshots called first, for which the points card stands beside the score.
 CALLED = (0.01, 0.05, 0.1, 0.2, 0.3, 0.5)
@@ -29,19 +31,18 @@ def gather(
     found: Payoff | None,
     months: pd.DataFrame,
     bands: Sequence[Mapping[str, Any]],
-    splits: pd.DataFrame,
-    params: Evaluate,
+    taught_until: pd.Timestamp,
+    level: float,
 ) -> dict[str, Any]:
     """What the report says to sales: `next_month` (sentences; none without dates), `plays`, `worth` (None where nobody
     says what it is worth) and `card` (rows; none without a points card).
 
     Args:
         systems: `label` and the chances of the candidate and its rivals. `found`: what tiers bring. `months`: as
-            `by_month` gives them. `bands`: the scorer's tiers. `splits`: the windows, by name.
+            `by_month` gives them. `bands`: the scorer's tiers. `taught_until`, `level`: as `next_month` takes them.
     """
-    learned_until = pd.Timestamp(str(splits.loc["calibrate", "end"])) if len(months) else None
     return {
-        "next_month": [] if learned_until is None else next_month(months, learned_until, params.reliability_level),
+        "next_month": next_month(months, taught_until, level) if len(months) else [],
         "plays": plays(bands),
         "worth": None if found is None else worth(found),
         "card": card_beside(systems) if "card" in systems else [],
@@ -133,33 +134,31 @@ def by_month(scores: pd.DataFrame, level: float) -> pd.DataFrame:
     return table.rename(columns={"value": "month"})[["month", "rows", "predicted", "observed", "low", "high", "holds"]]
 
 
-def next_month(months: pd.DataFrame, learned_until: pd.Timestamp, level: float) -> list[str]:
+def next_month(months: pd.DataFrame, taught_until: pd.Timestamp, level: float) -> list[str]:
     """Whether the score may be trusted in the month to come: what happened in months like it.
 
     Args:
         months: as `by_month` gives them, at least one.
-        learned_until: creation of the newest lead that taught the score. `level`: of the months' intervals.
+        taught_until: as-of date of the newest snapshot that taught the score. `level`: of the months' intervals.
     """
     last = pd.Period(str(months["month"].iloc[-1]), "M")
-    held, ahead = int(months["holds"].sum()), _months(learned_until.to_period("M"), last)
+    held, ahead = int(months["holds"].sum()), _months(taught_until.to_period("M"), last)
     # Of a perfect score, months fall outside their interval as often as the level says.
     chance = (1 - level) * len(months)
     off = months[~months["holds"]]
     said = [
-        f"These snapshots lie up to {ahead} months after the newest lead that taught the score: they are what months "
-        f"to come looked like from there. In {held} of {len(months)}, promise and outcome agree within a {level:.0%} "
+        f"These snapshots lie up to {ahead} months after the newest that taught the score: they are what months to "
+        f"come looked like from there. In {held} of {len(months)}, promise and outcome agree within a {level:.0%} "
         f"interval; of a perfect score, {len(months) - chance:.1f} would."
     ]
     if len(off):
         apart = off.assign(gap=(off["observed"] - off["predicted"]) * 100)
-        said.append(
-            "Off were "
-            + ", ".join(
-                f"{row['month']} ({row['gap']:+.1f} points: {'more' if row['gap'] > 0 else 'fewer'} converted)"
-                for row in apart.to_dict("records")
-            )
-            + "."
+        furthest = apart.loc[apart["gap"].abs().nlargest(NAMED).index].sort_values("month")
+        named = ", ".join(
+            f"{row['month']} ({row['gap']:+.1f} points: {'more' if row['gap'] > 0 else 'fewer'} converted)"
+            for row in furthest.to_dict("records")
         )
+        said.append(f"Off {'were' if len(off) <= NAMED else f'were {len(off)} months, most of all'} {named}.")
     steady = "The newest months give no sign that the score wears off"
     if (~months["holds"].tail(3)).sum() >= 2:
         steady = "The newest months are off: fit anew before relying on it"

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from pipeline.params import Explain
-from pipeline.scorer.calibration import sigmoid
+from pipeline.scorer.calibration import Calibration, sigmoid
 from pipeline.scorer.features import RECENCY
 from pipeline.scoring.fit import best_intercept, row_losses
 
@@ -24,14 +24,15 @@ def learned(
     test: pd.DataFrame,
     contributions: pd.DataFrame,
     features: Sequence[dict[str, str]],
-    log_odds: np.ndarray,
+    margin: np.ndarray,
+    calibration: Calibration,
     params: Explain,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What the model has learned of each criterion, judged on rows that taught nothing.
 
     Args:
         test: `lead_id`, `as_of`, `label` and features of the rows. `contributions`: log-odds, one column per feature.
-        log_odds: calibrated, of the rows.
+        margin: of the rows, shape (n_rows,); a term counts by what the calibrated log-odds lose without it.
 
     Returns:
         Per criterion `direction`, the columns of `adds`, `least` and `most` (smallest and largest
@@ -39,7 +40,8 @@ def learned(
         table of `over_time`.
     """
     label, lead = test["label"].to_numpy(dtype="float64"), test["lead_id"].to_numpy()
-    parts = terms(contributions, features)
+    log_odds = calibration.log_odds(margin)
+    parts = terms(contributions, features).apply(lambda term: log_odds - calibration.log_odds(margin - term))
     steady = over_time(
         label, log_odds, parts, lead, test["as_of"], level=params.interval_level, min_conversions=params.min_conversions
     )

@@ -48,17 +48,18 @@ def run(stage: Stage) -> None:
     summary = measured.figures | known | sound
     tables = measured.tables | evaluation.by_group(test, spec, resolved, scorer.tiers, params)
     tables |= {"leak_price": beside.leak_price, "fields_outside": beside.fields_outside}
-    splits = earlier["splits"].set_index("split", drop=False)
-    week = evaluation.in_a_week(
-        *(test, splits.loc["test"].to_dict(), scorer.tiers, playbook.worth if playbook else None, spec, params),
-        shared.seed,
-    )
+    [split] = earlier["splits"].loc[earlier["splits"]["split"] == "test"].to_dict("records")
+    worth = playbook.worth if playbook is not None else None
+    week = evaluation.in_a_week(test, split, scorer.tiers, worth, spec, resolved, params, shared.seed)
     tables |= week.tables | {"examples": examples.taken_apart(taught)}
     told = earlier | tables
     facts = report_facts.gather(
         summary, test.judged, taught, told, resolved, trained["members"], params, scorer.interval.level
     )
-    facts |= report_sales.gather(measured.systems, week.payoff, tables["by_month"], scorer.tiers, splits, params)
+    taught_until = snapshots.loc[snapshots["split"] != "test", "as_of"].max()
+    facts |= report_sales.gather(
+        measured.systems, week.payoff, tables["by_month"], scorer.tiers, taught_until, params.reliability_level
+    )
     reliability = figures.reliability(tables["reliability"], measured.probability, level=params.reliability_level)
 
     # Save

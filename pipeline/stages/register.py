@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
-from pipeline.adapters import candidates, registry, tracking
+import numpy as np
+
+from pipeline.adapters import candidates, champions, registry, tracking
+from pipeline.adapters.registry import Version
 from pipeline.adapters.stage import Stage, main
-from pipeline.leads import contract, drift, leakage
+from pipeline.adapters.tracking import Store
+from pipeline.leads import contract, drift, leakage, lineage
+from pipeline.leads.snapshots import rows_at
 from pipeline.scorer.features import feature_list
-from pipeline.scoring import gate, second_looks
+from pipeline.scoring import challenge, gate, second_looks
 
 
 def run(stage: Stage) -> None:
@@ -28,6 +34,9 @@ def run(stage: Stage) -> None:
     accepted, known = registry.accepted(store, resolved.name, candidate.name) or (None, None)
 
     # Call
+    beside = challenge.Verdict()
+    if champion is not None and champion.scorer != candidate.scorer:
+        beside = beside_champion(stage, store, champion, scores["probability"].to_numpy(), spec)
     decision = gate.decide(
         scores=scores,
         rivals=rivals,
@@ -36,6 +45,7 @@ def run(stage: Stage) -> None:
         split_faults=proof["split_faults"],
         excluded=[*resolved.excluded, *(resolved.names[name] for name in resolved.excluded if name in resolved.names)],
         features=[*(column["source"] for column in spec["profile"]), *(part["name"] for part in feature_list(spec))],
+        against=beside.checks,
         limits=limits,
         seed=stage.params.run.seed,
     ).as_dict()
@@ -57,6 +67,9 @@ def run(stage: Stage) -> None:
         repeatable=metrics["repeatable"],
     )
     decision["champion"] = candidates.beside(champion, candidate)
+    if champion is not None:
+        decision["warnings"] = [*beside.warnings(champion.number), *decision["warnings"]]
+        decision["champion"] |= beside.described(identical=champion.scorer == candidate.scorer)
     registration = candidates.log(store, candidate, decision, moved)
 
     # Save
@@ -67,6 +80,33 @@ def run(stage: Stage) -> None:
     for sentence in decision["warnings"]:
         stage.log.warning(sentence)
     stage.log.info(registration.sentence)
+
+
+def beside_champion(
+    stage: Stage, store: Store, champion: Version, candidate: np.ndarray, spec: dict[str, Any]
+) -> challenge.Verdict:
+    """Have the champion score the raw test rows with its own code, and compare.
+
+    Args:
+        candidate: its probabilities of the test snapshots, in their order.
+    """
+    leads, activities, changes = (
+        stage.table(f"validate/{name}.parquet") for name in ("leads", "activities", "changes")
+    )
+    snapshots = stage.table("featurize/snapshots.parquet")
+    test = snapshots[snapshots["split"] == "test"].reset_index(drop=True)
+    mine = lineage.known(
+        stage.json("ingest/contract.json"), stage.csv("featurize/splits.csv"), stage.json("ingest/provenance.json")
+    )
+    rows = rows_at(leads, test[gate.KEY])
+    met = champions.meet(store, stage.params.run.contract, champion, rows, activities, changes)
+    return challenge.judge(
+        *(test, rows["created_at"], candidate, met.probability, mine, met.known, met.why_not),
+        [part["name"] for part in feature_list(spec) if part["type"] == "category"],
+        stage.params.register_,
+        stage.params.evaluate,
+        seed=stage.params.run.seed,
+    )
 
 
 if __name__ == "__main__":

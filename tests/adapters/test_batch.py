@@ -194,7 +194,7 @@ def test_what_the_scorer_cannot_use_is_an_error_of_ours(scorer, folder, tmp_path
         scorer.score(pd.DataFrame({"lead_id": ["L1"]}))
     assert caught.value.exit_code == 9
     (tmp_path / "data").mkdir()
-    with pytest.raises(ModelError, match="missing or not a scorer's manifest"):
+    with pytest.raises(ModelError, match=r"data/manifest\.json: missing"):
         model_folder.load(tmp_path)
 
 

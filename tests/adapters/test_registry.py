@@ -109,13 +109,14 @@ def test_an_unknown_version_is_named_with_what_there_is(store, log_new, which):
 def test_an_altered_copy_is_replaced_and_an_altered_store_refused(store, log_new):
     log_new(store)
     _, folder = registry.resolve(store, "demo", 1)
+    code = next((folder / "code").iterdir())
     (folder / "data" / "margin.json").write_text('{"weight": 9}')
-    (folder / "code" / "scorer_fake" / "__pycache__").mkdir()
+    (code / "__pycache__").mkdir()
     _, again = registry.resolve(store, "demo", 1)
     assert again == folder
     assert json.loads((again / "data" / "margin.json").read_text()) == {"weight": 1.0}
-    assert not (again / "code" / "scorer_fake" / "__pycache__").exists()
-    (stored(store, 1) / "code" / "scorer_fake" / "added.py").write_text("")
+    assert not (code / "__pycache__").exists()
+    (stored(store, 1) / "code" / code.name / "added.py").write_text("")
     (folder / "MLmodel").write_text("")
     with pytest.raises(RegistryError, match="not those that were registered"):
         registry.resolve(store, "demo", 1)

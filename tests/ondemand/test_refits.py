@@ -9,7 +9,6 @@ from pipeline.ondemand import curves, segments, shuffle, tiers
 from pipeline.params import load
 from pipeline.paths import Workspace
 from pipeline.scoring import metrics
-from pipeline.scoring.capacity import Terms
 
 pytestmark = pytest.mark.slow
 
@@ -80,15 +79,15 @@ def test_both_say_what_to_run_first_where_nothing_has_run(run, tmp_path):
 
 
 def test_tiers_and_segments_read_what_the_stages_write(run):
-    found = tiers.find(*run, Terms(12, 900, 20.0), scores=None, new_leads=None, period="month")
+    found = tiers.find(*run, tiers.Asked(12, 900, 20.0), period="month").payoff
     assert found.table["tier"].tolist() == ["A", "B", "C"]
     assert found.table["leads"].iloc[0] <= 20
     # Scores rank: the better tier converts more often.
     rates = found.table["conversions"] / found.table["leads"]
     assert rates.iloc[0] > 2 * rates.iloc[1]
-    own = tiers.find(*run, Terms(12, 900), scores=None, new_leads=None, period="month")
-    assert own.table["tier"].tolist() == list(run[1].calibrate.tiers)
-    profile = segments.find(*run, "deal_value_eur")
+    own = tiers.find(*run, tiers.Asked(12, 900), period="month").payoff
+    assert own.table["tier"].tolist() == list(run[1].calibrate.tiers.shares)
+    profile = segments.find(*run)
     assert "Lead source: referral" in set(profile.table["segment"])
     # The demo draws the value of a deal from the size of the company.
     assert [column["criterion"] for column in profile.values["columns"]] == ["Company size"]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ArtefactError
-from pipeline.params import Drift, Register
+from pipeline.params import Champion, Drift, Register, Slack
 from pipeline.scoring import gate, levels
 from pipeline.scoring.metrics import RANDOM_SPLIT
 from tests.fake_results import scores
@@ -18,8 +18,14 @@ from tests.fake_results import scores
 DRIFT = Drift(
     psi=0.2, bins=10, missing=0.05, category=0.01, volume=1.5, volume_months=6, conversion=1.25, false_alarm=0.001
 )
+CHAMPION = Champion(newer_days=28, slack=Slack(log_loss=0.002, lift_10=0.15, calibration_error=0.015, slice_gap=0.02))
 LIMITS = Register(
-    max_calibration_error=0.03, confidence=0.95, bootstrap_samples=200, min_test_conversions=50, drift=DRIFT
+    max_calibration_error=0.03,
+    confidence=0.95,
+    bootstrap_samples=200,
+    min_test_conversions=50,
+    champion=CHAMPION,
+    drift=DRIFT,
 )
 SOUND = {
     "metrics": {"calibration_error": 0.02},
@@ -27,6 +33,7 @@ SOUND = {
     "split_faults": {"leads_in_two_splits": 0, "horizon_past_end": 0, "out_of_window": 0},
     "excluded": ["deal_value", "lead_id"],
     "features": ["employees", "n_call_7d"],
+    "against": (),
     "limits": LIMITS,
     "seed": 7,
 }
@@ -44,6 +51,12 @@ def decide(tables, **changed):
 
 def failed(decision):
     return [check.name for check in decision.failed]
+
+
+def test_checks_beside_the_champion_count_as_any_other(tables):
+    worse = gate.Check("champion_log_loss", -0.1, 0.0, passed=False, sentence="Worse.")
+    decision = decide(tables, against=[worse])
+    assert failed(decision) == ["champion_log_loss"] and "(1) Worse." in decision.letter
 
 
 def test_a_sound_candidate_passes_every_check(tables):

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.scorer.calibration import sigmoid
+from pipeline.params import load
+from pipeline.scorer.calibration import Calibration, sigmoid
 from pipeline.scoring import weights
 
 FEATURES = [
@@ -48,6 +49,21 @@ def test_what_adds_and_what_does_not():
     still = weights.adds(label, log_odds, nothing, np.arange(len(label)), level=0.9).set_index("criterion")
     assert still.loc["Noise", "verdict"] == "adds nothing" and still.loc["Noise", "adds"] == 0
     assert found.loc["Visits", "adds"] > found.loc["Industry", "adds"] > 0
+
+
+def test_a_term_counts_as_the_calibrator_lets_it(project_root):
+    """Margins twice too far out, and a calibrator that halves them: what is learned is that of the true terms."""
+    label, log_odds, parts, as_of = drawn()
+    features = [{"name": name.lower(), "criterion": name, "type": "number"} for name in parts]
+    params = load(project_root / "params.yaml").explain
+    given = parts.set_axis([feature["name"] for feature in features], axis=1)
+    test = given.assign(label=label, lead_id=np.arange(len(label)), as_of=as_of)
+    plain, _ = weights.learned(test, given, features, log_odds, Calibration("none", 0.0, 1.0, 1.0), params)
+    halved = Calibration("sigmoid", 0.0, 0.5, 0.5)
+    found, over_time = weights.learned(test, 2 * given, features, 2 * log_odds, halved, params)
+    pd.testing.assert_frame_equal(found, plain)
+    visits = over_time.loc[over_time["criterion"] == "Visits", "slope"]
+    np.testing.assert_allclose(visits, 1.0, atol=0.1)
 
 
 def test_the_error_of_a_gain_is_what_it_varies_by():

@@ -148,9 +148,13 @@ def test_the_champion_of_the_moment_is_recorded(run, tmp_path):
     store = open_store(tmp_path)
     approvals.approve(store, "demo", 1, "A reviewer", "why", asked=1)
     scorer = registry.champion(store, "demo").scorer
-    assert run()[0]["champion"] == {"version": 1, "scorer": scorer, "identical": True}
+    again = run()[0]["champion"]
+    assert (again["version"], again["scorer"]) == (1, scorer)
+    assert (again["identical"], again["comparable"]) == (True, False)
     decision, registration = run(weight=2.0)
-    assert decision["champion"] == {"version": 1, "scorer": scorer, "identical": False}
+    # The scorer of these results is no real one, and cannot be asked: that is said, and held against nobody.
+    assert (decision["champion"]["identical"], decision["champion"]["comparable"]) == (False, False)
+    assert decision["warnings"][0].startswith("NOT COMPARABLE with the champion, version 1: it cannot score")
     assert registration["version"] == 2
     assert registry.champion(store, "demo").number == 1
     assert registry.find(store, "demo", 2).tags["judged_against"] == scorer
