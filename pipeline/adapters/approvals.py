@@ -15,7 +15,7 @@ from itertools import zip_longest
 
 from pipeline.adapters import approval_log, registry
 from pipeline.adapters.approval_log import Act, Line, Log
-from pipeline.adapters.registry import AGAINST, CHALLENGER, CHAMPION, NOBODY, REJECTED, Version
+from pipeline.adapters.registry import AGAINST, CHALLENGER, CHAMPION, INCOMPARABLE, NOBODY, REJECTED, Version
 from pipeline.adapters.tracking import Store, answering, name_of
 from pipeline.errors import RegistryError
 
@@ -42,11 +42,12 @@ def approve(
     Args:
         asked: how many people must approve (`register.approvals` of params.yaml); only the last of them moves the
             alias. A signature counts until the champion moves or the version is rejected.
-        anyway: go on although the version was rejected, or the champion is not the one it was judged against.
+        anyway: go on although the version was rejected, or the champion is not the one it was judged against, or could
+            not be compared with it.
 
     Raises:
         RegistryError: no such version; it did not pass the gate; its bytes are not those that were registered; it was
-            rejected, or judged against another champion, and `anyway` is False; the same person has signed before;
+            rejected, or not judged against this champion, and `anyway` is False; the same person has signed before;
             `by` or `note` is no text of one line; the log has faults.
     """
     by, note = _signed(by, note)
@@ -350,10 +351,14 @@ def _names(lines: Sequence[Line], wanted: Version) -> list[str]:
 def _doubts(known: Sequence[Version], wanted: Version, now: Version | None) -> list[str]:
     """Why a person must say that a version is approved all the same, one sentence each."""
     found = [_rejection(wanted)] if REJECTED in wanted.tags else []
+    numbers = {one.scorer: f"version {one.number}" for one in known} | {NOBODY: "none"}
     against, present = wanted.tags.get(AGAINST), now.scorer if now else NOBODY
     if against == present or (against is None and now is None):
+        if now and (why_not := wanted.tags.get(INCOMPARABLE)):
+            found.append(
+                f"Version {wanted.number} could not be compared with the champion, {numbers[present]}: {why_not}."
+            )
         return found
-    numbers = {one.scorer: f"version {one.number}" for one in known} | {NOBODY: "none"}
     stands = numbers[present] if now else "none"
     if against is None:
         said = f"It is not known against which champion version {wanted.number} was judged; the champion is {stands}."

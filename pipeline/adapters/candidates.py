@@ -230,9 +230,12 @@ def log(store: Store, candidate: Candidate, decision: Mapping[str, Any], drift: 
 
 
 def _judged_against(candidate: Candidate, decision: Mapping[str, Any]) -> dict[str, str]:
-    """The tag that names the champion of the decision; none where it was the candidate itself."""
-    against = decision["champion"]["scorer"] if decision["champion"] else registry.NOBODY
-    return {} if against == candidate.scorer else {registry.AGAINST: against}
+    """Tags that name the champion of the decision, and say why the two could not be compared where they could not; none
+    where it was the candidate itself."""
+    champion = decision["champion"] or {"scorer": registry.NOBODY}
+    if champion["scorer"] == candidate.scorer:
+        return {}
+    return {registry.AGAINST: champion["scorer"], registry.INCOMPARABLE: champion.get("why_not", "")}
 
 
 def _log_run(

@@ -35,6 +35,9 @@ APPROVAL, REJECTED = "approval", "rejected"
 #: Tag of a version: sha256 of the champion that the gate held it against, or `NOBODY` where there was none.
 AGAINST, NOBODY = "judged_against", "nobody"
 
+#: Tag of a version that could not be compared with that champion: why not; "" where it could.
+INCOMPARABLE = "not_comparable"
+
 #: The scorer's folder among a run's artifacts.
 SCORER = "scorer"
 
@@ -421,7 +424,7 @@ def _version(one: ModelVersion, aliases: dict[str, list[str]]) -> Version:
 
 def _judge_anew(store: Store, contract: str, version: Version, tags: dict[str, str]) -> None:
     """What the gate says of a version that stands already, where it says something new."""
-    for key in ("gate", AGAINST):
+    for key in ("gate", AGAINST, INCOMPARABLE):
         if key in tags and version.tags.get(key) != tags[key]:
             store.client.set_model_version_tag(name_of(contract), str(version.number), key, tags[key])
 

@@ -133,6 +133,15 @@ def test_a_version_judged_against_another_champion_needs_anyway(store):
     assert story(store) == [*before, *done("approve", 3, 1)]
 
 
+def test_a_version_that_could_not_be_compared_with_the_champion_needs_anyway(store):
+    store.client.set_model_version_tag("lead-scoring-demo", "2", registry.INCOMPARABLE, "another horizon")
+    approve(store, 1)
+    with pytest.raises(RegistryError, match="2 could not be compared with the champion, version 1: another horizon"):
+        approve(store, 2)
+    assert approve(store, 2, anyway=True).moved
+    assert lines(store)[-1].anyway
+
+
 def test_bytes_that_are_not_those_registered_are_not_approved(store):
     run = store.client.get_run(registry.find(store, "demo", 1).run_id)
     for folder in (

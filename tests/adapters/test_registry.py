@@ -140,11 +140,13 @@ def test_a_version_says_against_which_champion_it_was_judged_last(store, log_new
     first, second = registry.versions(store, "demo")
     assert (first.tags["judged_against"], second.tags["judged_against"]) == ("nobody", "nobody")
     approvals.approve(store, "demo", 1, "A reviewer", "why", asked=1)
-    against = {"version": 1, "scorer": first.scorer, "identical": False}
+    against = {"version": 1, "scorer": first.scorer, "identical": False, "why_not": "another horizon"}
     assert not log_new(store, weight=2.0, champion=against).new_version
     # Judged against itself it keeps what it was judged against before.
     log_new(store, weight=1.0, champion=against | {"identical": True})
-    assert [one.tags["judged_against"] for one in registry.versions(store, "demo")] == ["nobody", first.scorer]
+    versions = registry.versions(store, "demo")
+    assert [one.tags["judged_against"] for one in versions] == ["nobody", first.scorer]
+    assert [one.tags["not_comparable"] for one in versions] == ["", "another horizon"]
 
 
 def test_what_is_refused_when_judged_again_passes_no_longer_unless_it_is_champion(store, log_new):
