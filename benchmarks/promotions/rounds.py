@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-import os
 import random
 import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -108,13 +106,12 @@ def _run(
 ) -> dict[int, str]:
     """Let promoters race; what those that were not killed said at their end, by version."""
     racers = {version: _start(context, workspace, number, version, quality) for version in at_work}
-    kills = [threading.Timer(moment, _kill, [racers[version]]) for version, moment in moments.items()]
-    for kill in kills:
-        kill.start()
+    begun = time.monotonic()
+    for version, moment in sorted(moments.items(), key=lambda pair: pair[1]):
+        racers[version].join(max(0.0, begun + moment - time.monotonic()))
+        racers[version].kill()  # nothing where it has ended
     for racer in racers.values():
         racer.join()
-    for kill in kills:
-        kill.cancel()
     tally.started += len(racers)
     ended = {}
     for version, racer in racers.items():
@@ -125,11 +122,6 @@ def _run(
         else:
             ended[version] = (workspace.root / f"said-{version}").read_text(encoding="utf-8")
     return ended
-
-
-def _kill(racer: ForkServerProcess) -> None:
-    if racer.pid is not None and racer.is_alive():
-        os.kill(racer.pid, signal.SIGKILL)
 
 
 def _lines(store: tracking.Store, tally: Tally) -> list[approval_log.Line]:
