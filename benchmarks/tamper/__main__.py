@@ -40,17 +40,26 @@ def main() -> int:
     given = parser.parse_args()
     process.configure_environment()
     started = time.perf_counter()
+    parts: list[pd.DataFrame] = []
     with tempfile.TemporaryDirectory() as folder, inside(Path(folder)):
         made = project(Path(folder) / "project", find_root(Path(__file__)))
         os.chdir(made.workspace.root)
-        found = [*sound(made), *damaged(made, given.share, given.seed), *attacked(made), *forged(made)]
-    table = pd.DataFrame(found, columns=["what", "route", "fault"])
-    counts = table.assign(broken=table["fault"] != "").groupby(["what", "route"], sort=False)["broken"]
-    print(counts.agg(models="size", claims_broken="sum").reset_index().to_string(index=False))
-    for row in table[table["fault"] != ""].itertuples():
-        print(f"BROKEN {row.what}, {row.route}: {row.fault}")
-    print(f"{len(table):,} models judged in {time.perf_counter() - started:,.0f} s, seed {given.seed}")
+        for part in (sound(made), *damaged(made, given.share, given.seed), attacked(made), forged(made)):
+            parts.append(pd.DataFrame(part, columns=["what", "route", "fault"]))
+            tell(parts[-1])
+    table = pd.concat(parts)
+    print(f"{len(table):,} answers in {time.perf_counter() - started:,.0f} s, seed {given.seed}")
     return int((table["fault"] != "").any())
+
+
+def tell(table: pd.DataFrame) -> None:
+    """How many answers each route gave, and every claim that one broke."""
+    counts = table.assign(broken=table["fault"] != "").groupby("route", sort=False)["broken"]
+    names = table["what"].unique()
+    print(f"{names[0] if len(names) == 1 else f'{len(names)} kinds, {names[0]} to {names[-1]}'}:")
+    print(counts.agg(answers="size", claims_broken="sum").reset_index().to_string(index=False), flush=True)
+    for row in table[table["fault"] != ""].itertuples():
+        print(f"BROKEN {row.what}, {row.route}: {row.fault}", flush=True)
 
 
 @contextmanager
@@ -98,18 +107,21 @@ def sound(made: Project) -> Iterator[tuple[str, str, str]]:
     yield "unchanged", "leads score --model 1", "" if "_module" in answer.touched else answer.text
 
 
-def damaged(made: Project, share: float, seed: int) -> Iterator[tuple[str, str, str]]:
-    """Damage of every kind, each folder through every route."""
-    nowhere = made.workspace.root / "canary"
+def damaged(made: Project, share: float, seed: int) -> Iterator[Iterator[tuple[str, str, str]]]:
+    """Damage of every kind, one after another; each folder through every route."""
     for way, times in damage.WAYS.items():
-        rng = np.random.default_rng(np.random.SeedSequence([seed, *way.__name__.encode()]))
-        for _ in tqdm(range(max(1, round(times * share))), way.__name__, disable=None):
-            folder = copied(made)
-            changed = way(folder, made.made[1], rng).relative_to(folder)
-            if changed.parts[0] == "data":
-                yield way.__name__, "bare load_model", bare_fault(folder)
-            for route, answer in routes(made, folder):
-                yield way.__name__, route, f"{changed}: {broken}" if (broken := fault(answer, nowhere)) else ""
+        yield damaged_by(way, max(1, round(times * share)), made, seed)
+
+
+def damaged_by(way: damage.Way, times: int, made: Project, seed: int) -> Iterator[tuple[str, str, str]]:
+    nowhere, rng = made.workspace.root / "canary", np.random.default_rng([seed, *way.__name__.encode()])
+    for _ in tqdm(range(times), way.__name__, disable=None):
+        folder = copied(made)
+        changed = way(folder, made.made[1], rng).relative_to(folder)
+        if changed.parts[0] == "data":
+            yield way.__name__, "bare load_model", bare_fault(folder)
+        for route, answer in routes(made, folder):
+            yield way.__name__, route, f"{changed}: {broken}" if (broken := fault(answer, nowhere)) else ""
 
 
 def bare_fault(folder: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -72,8 +73,10 @@ def link(folder: Path, other: Path, rng: np.random.Generator) -> Path:
     return path
 
 
+Way = Callable[[Path, Path, np.random.Generator], Path]
+
 #: Each way, and how many times the full run goes it.
-WAYS = {flip: 1000, truncate: 200, swap: 100, add: 100, remove: 50, link: 50}
+WAYS: dict[Way, int] = {flip: 1000, truncate: 200, swap: 100, add: 100, remove: 50, link: 50}
 
 
 def _any(things: list, rng: np.random.Generator):
