@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline import process
 
@@ -15,7 +16,7 @@ import mlflow.artifacts  # noqa: E402
 import mlflow.store.model_registry.sqlalchemy_store  # noqa: E402
 import mlflow.store.tracking.sqlalchemy_store  # noqa: E402, F401
 
-from pipeline.adapters import approvals, files, registry, tracking  # noqa: E402
+from pipeline.adapters import approvals, files, model_folder, registry, tracking  # noqa: E402
 from pipeline.adapters.registry import AGAINST, CHAMPION, NOBODY  # noqa: E402
 from pipeline.errors import RegistryError  # noqa: E402
 from pipeline.paths import Workspace  # noqa: E402
@@ -26,13 +27,29 @@ CONTRACT = "race"
 OVERTAKEN = "since then it has become"
 
 
+SPEC: dict[str, Any] = {"contract": CONTRACT, "profile": [], "names": {}, "facts": []}
+
+
+class _Numbered:
+    """In the place of a scorer's parts."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def files(self) -> tuple[dict[str, int], dict[str, bytes]]:
+        return {"number": self.number}, {}
+
+
 def stock(workspace: Workspace, versions: int) -> None:
-    """Register versions 1, 2, ... of a scorer that is nothing but its own number."""
+    """Register versions 1, 2, ...: folders as every scorer has them, which hold nothing but a number. Nobody scores."""
     store = tracking.open_store(workspace)
     experiment = store.experiment(CONTRACT)
     for number in range(1, versions + 1):
         folder = workspace.root / "scorers" / str(number)
-        files.write_json(folder / "data" / "number.json", number)
+        part = _Numbered(number)
+        model_folder.write(
+            folder, spec=SPEC, margin=part, level=0.0, calibration=part, interval=part, tiers=[], grades={}
+        )
         run = store.client.create_run(experiment, run_name=f"candidate {number}")
         store.client.log_artifacts(run.info.run_id, str(folder), registry.SCORER)
         store.client.set_terminated(run.info.run_id, "FINISHED")
