@@ -62,7 +62,7 @@ def test_a_planted_late_feature_fails_and_is_named(copy, monkeypatch):
             refuse_differences(proof)
 
         monkeypatch.chdir(copy.root)
-        failed = CliRunner().invoke(cli.app, ["check-time", "--samples", "150", "--seed", "1"])
+        failed = CliRunner().invoke(cli.app, ["check-time", "--samples", "25", "--seed", "1"])
         assert isinstance(failed.exception, ProofFailed) and failed.exception.exit_code == 10
     finally:
         for name, content in zip(("snapshots.parquet", "manifest.json"), kept, strict=True):
