@@ -37,7 +37,7 @@ def address(demo_run, tmp_path):
         "models",
         "serve",
         "--model-uri",
-        str(demo_run / "data/calibrate/scorer"),
+        str(tmp_path / "scorer"),
     ]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
