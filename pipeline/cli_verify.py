@@ -54,7 +54,7 @@ def sign(
 ) -> None:
     """Sign a registered version with the key that LEADS_SIGNING_KEY names. `dvc repro` does so itself where one is set.
 
-    Example: LEADS_SIGNING_KEY=scorer.key leads sign 3
+    Example: leads sign 3
     """
     from pipeline.adapters import registry, signing, tracking
 

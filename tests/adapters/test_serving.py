@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.serving.bodies import INSIDE, JSON, Asked, fuzzed
-from pipeline.adapters import model_folder, registry, tracking
+from pipeline.adapters import approvals, model_folder, registry, tracking
 from pipeline.adapters.serving import answers, app, current, examples, reading, server, together
 from pipeline.errors import ParamsError, RegistryError
 from pipeline.paths import Workspace
@@ -693,7 +693,7 @@ def test_the_command_serves_until_it_is_told_to_end(demo_run, leads, tmp_path, m
     store = tracking.open_store(Workspace(project))
     with pytest.raises(RegistryError, match="no version of lead-scoring-demo is champion yet"):
         current.Registered(store, "demo", "champion").named()
-    registry.approve(store, "demo", 1, "A reviewer", "why")
+    approvals.approve(store, "demo", 1, "A reviewer", "why", asked=1)
     assert current.Registered(store, "demo", "champion").named() == (1, registry.find(store, "demo", 1).scorer)
     command = [sys.executable, "-m", "pipeline.cli", "serve", "--port", "0"]
     environment = os.environ | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}

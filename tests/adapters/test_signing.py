@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters import files, registry, signing, verification
+from pipeline.adapters import approvals, files, registry, signing, verification
 from pipeline.errors import ModelError, ParamsError, RegistryError
 
 pytest.importorskip("model_signing", reason="the packages of requirements-signing.lock are not installed")
@@ -117,7 +117,7 @@ def test_register_signs_where_a_key_is_configured_and_whoever_has_the_public_one
     with pytest.raises(RegistryError, match="no signature of it is there"):
         registry.resolve(store, "demo", 1)
     with pytest.raises(RegistryError, match="no signature of it is there"):
-        registry.approve(store, "demo", 1, "A reviewer", "why")
+        approvals.approve(store, "demo", 1, "A reviewer", "why", asked=1)
     assert registry.sign(store, "demo", 1, keys[0])
     assert not registry.sign(store, "demo", 1, keys[0])
     assert registry.resolve(store, "demo", 1)[0] == 1

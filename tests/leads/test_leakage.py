@@ -53,6 +53,8 @@ def careless(project_root, **columns: dict[str, Any]) -> Resolved:
     """The demo's contract as a careless person would write it: every process field a feature known at creation."""
     content = load_yaml(project_root / "data/contracts/demo.yaml", ValueError)
     assert isinstance(content, dict)
+    # Whoever takes it for a feature does not know that it says what the deal was worth.
+    del content["outcome"]["value"]
     for name in demo.LEAKS:
         column = content["columns"][name]
         content["columns"][name] = {"role": "feature", "type": column["type"], "known_at": "creation"}

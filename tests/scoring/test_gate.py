@@ -25,6 +25,7 @@ LIMITS = Register(
     bootstrap_samples=200,
     min_test_conversions=50,
     champion=CHAMPION,
+    approvals=1,
     drift=DRIFT,
 )
 SOUND = {

@@ -8,7 +8,7 @@ import pytest
 from pipeline import params as params_module
 from pipeline.adapters import approvals, candidates, registry, tracking
 from pipeline.adapters.stage import Stage
-from pipeline.errors import ArtefactError
+from pipeline.errors import ArtefactError, RegistryError
 from pipeline.stages import register
 from tests import fake_results
 
@@ -158,7 +158,9 @@ def test_the_champion_of_the_moment_is_recorded(run, tmp_path):
     assert registration["version"] == 2
     assert registry.champion(store, "demo").number == 1
     assert registry.find(store, "demo", 2).tags["judged_against"] == scorer
-    approvals.approve(store, "demo", 2, "A reviewer", "why", asked=1)
+    with pytest.raises(RegistryError, match="could not be compared with the champion"):
+        approvals.approve(store, "demo", 2, "A reviewer", "why", asked=1)
+    approvals.approve(store, "demo", 2, "A reviewer", "why", asked=1, anyway=True)
 
 
 def test_an_excluded_column_among_the_inputs_is_refused(run, tmp_path, monkeypatch):
