@@ -359,12 +359,13 @@ def in_a_week(
             )
         except NotEnoughData as short:
             why_not = str(short)
+    history = payoff.history(looks, split, bands, params, period="month") if found is None else found.history
     dated = report_facts.has_dates(resolved, looks["as_of"])
     months = report_sales.by_month(looks if dated else looks.head(0), params.reliability_level)
     tables = {
         "tier_worth": capacity.no_table() if found is None else found.table,
         "profit": capacity.no_curve() if found is None else found.curve,
-        "tier_history": payoff.history(looks, split, bands, params, period="month"),
+        "tier_history": history,
         "by_month": months,
     }
     return InAWeek(found, why_not, tables)
