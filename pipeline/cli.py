@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -429,7 +428,9 @@ def ui(port: Annotated[int, typer.Option(help="Port on loopback.", min=1, max=65
     typer.echo(f"MLflow on http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning", err=True)
     # Without the workers for jobs, which nothing here asks for, the pages are there much sooner.
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    raise SystemExit(subprocess.run(command, env=environment, check=False).returncode)
+    # In this process's place, so that whatever ends this process ends the server.
+    sys.stderr.flush()
+    os.execve(sys.executable, command, environment)
 
 
 def main() -> None:

@@ -291,6 +291,6 @@ def stock(workspace: Workspace, weights: Sequence[float]) -> tracking.Store:
         store.client.log_artifacts(run.info.run_id, str(folder), registry.SCORER)
         store.client.set_terminated(run.info.run_id, "FINISHED")
         tags = {"scorer": files.sha256(folder), "gate": "passed", registry.AGAINST: registry.NOBODY}
-        number, _ = registry.register(store, "demo", run.info.run_id, tags, "made up")
+        number, _ = registry.register(store, "demo", run.info.run_id, tags)
         registry.resolve(store, "demo", number)
     return store

@@ -226,7 +226,7 @@ def two(demo_run, tmp_path_factory):
     store.client.log_artifacts(run.info.run_id, str(folder), registry.SCORER)
     tags = {"scorer": files.sha256(folder), "gate": "passed", registry.AGAINST: first.scorer}
     with store.lock():
-        registry.register(store, "demo", run.info.run_id, tags, "another first tier")
+        registry.register(store, "demo", run.info.run_id, tags)
     return root
 
 
@@ -581,3 +581,14 @@ def test_a_run_that_is_not_finished_is_a_clear_error(project_root, tmp_path, mon
     assert end.value.code == 6
     assert "run `dvc repro` first" in capsys.readouterr().err
     assert process.ENVIRONMENT["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_ui_becomes_mlflows_server_on_loopback_for_this_store(copy, monkeypatch):
+    monkeypatch.chdir(copy)
+    begun = []
+    monkeypatch.setattr(os, "execve", lambda *given: begun.append(given))
+    assert RUNNER.invoke(cli.app, ["ui", "--port", "5123"]).exit_code == 0
+    ((program, command, _),) = begun
+    assert (program, command[1:4]) == (sys.executable, ["-m", "mlflow", "ui"])
+    assert f"sqlite:///{copy / 'mlruns' / 'mlflow.db'}" in command
+    assert command[-4:] == ["--host", "127.0.0.1", "--port", "5123"]

@@ -55,7 +55,7 @@ def stock(workspace: Workspace, versions: int) -> None:
         store.client.set_terminated(run.info.run_id, "FINISHED")
         tags = {"scorer": files.sha256(folder), "gate": "passed", AGAINST: NOBODY}
         with store.lock():
-            registry.register(store, CONTRACT, run.info.run_id, tags, "one of the race")
+            registry.register(store, CONTRACT, run.info.run_id, tags)
         registry.resolve(store, CONTRACT, number)
 
 
@@ -73,7 +73,7 @@ def promote(root: str, version: int, quality: Mapping[int, float], by: str, said
             break
         tags = {"scorer": own.scorer, "gate": "passed", AGAINST: champion.scorer if champion else NOBODY}
         with store.lock():
-            registry.register(store, CONTRACT, own.run_id, tags, "judged again")
+            registry.register(store, CONTRACT, own.run_id, tags)
         try:
             approvals.approve(store, CONTRACT, version, by, "better", asked=1)
         except RegistryError as error:

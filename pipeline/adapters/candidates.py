@@ -43,6 +43,9 @@ DECIDED = ("passed", "letter", "checks", "warnings", "look_twice", "drift", "cha
 #: The tag that MLflow shows as a run's description.
 NOTE = "mlflow.note.content"
 
+#: Longest description of a version that every database of MLflow takes, in characters.
+DESCRIPTION = 5000
+
 #: Differs between equal runs, so it cannot name a candidate.
 UNSTABLE = ("validate/docs",)
 
@@ -210,8 +213,7 @@ def log(store: Store, candidate: Candidate, decision: Mapping[str, Any], drift: 
                 **_judged_against(candidate, decision),
                 **candidate.cautions,
             }
-            short = f"{decision['letter']}\n\n{_measured(candidate)}"
-            version, new = registry.register(store, candidate.contract, run_id, tags, short)
+            version, new = registry.register(store, candidate.contract, run_id, tags)
             if key:
                 registry.sign(store, candidate.contract, version, key)
         else:
@@ -219,6 +221,8 @@ def log(store: Store, candidate: Candidate, decision: Mapping[str, Any], drift: 
         about = describe(store, candidate, decision, version)
         if complete is None or complete.data.tags.get(NOTE) != about:
             store.client.set_tag(run_id, NOTE, about)
+        if version is not None:
+            registry.describe(store, candidate.contract, version, review_page.within(about, DESCRIPTION))
     return Registration(
         store=files.shown(store.uri) if store.database is None else "mlruns",
         model=name_of(candidate.contract),
@@ -316,7 +320,7 @@ def _log_decision(
 
 
 def describe(store: Store, candidate: Candidate, decision: Mapping[str, Any], version: int | None) -> str:
-    """The run's description: see `review_page`."""
+    """The description of the run, and of the version: see `review_page`."""
     revision = _revision(candidate.workspace)
     return review_page.page(
         decision,

@@ -91,7 +91,7 @@ def pick(known: list[Version], contract: str, which: str | int) -> Version:
     raise RegistryError(f"{name_of(contract)} has no version {text}; it has {numbers}.")
 
 
-def register(store: Store, contract: str, run_id: str, tags: dict[str, str], description: str) -> tuple[int, bool]:
+def register(store: Store, contract: str, run_id: str, tags: dict[str, str]) -> tuple[int, bool]:
     """Register the scorer of a run that passed the gate and make it the challenger; called under `store.lock`.
 
     Args:
@@ -108,13 +108,19 @@ def register(store: Store, contract: str, run_id: str, tags: dict[str, str], des
             _judge_anew(store, contract, same[0], tags)
         else:
             _make_model(store, contract)
-            made = store.client.create_model_version(
-                name, _source(store, run_id), run_id=run_id, tags=tags, description=description
-            )
+            made = store.client.create_model_version(name, _source(store, run_id), run_id=run_id, tags=tags)
             number = int(made.version)
         if not same or (CHALLENGER not in same[0].aliases and REJECTED not in same[0].tags):
             store.client.set_registered_model_alias(name, CHALLENGER, str(number))
     return number, not same
+
+
+def describe(store: Store, contract: str, number: int, about: str) -> None:
+    """Write what MLflow shows at the top of a version's page, as Markdown; called under `store.lock`."""
+    name, version = name_of(contract), str(number)
+    with answering(store.uri):
+        if store.client.get_model_version(name, version).description != about:
+            store.client.update_model_version(name, version, description=about)
 
 
 def refuse(store: Store, contract: str, scorer: str) -> None:

@@ -1,5 +1,6 @@
-"""The reviewer's page: all that is needed to sign for a version, in one screen, as the description of its MLflow run.
+"""The reviewer's page: all that is needed to sign for a version, in one screen.
 
+It is the description of the version, whose page in MLflow opens with it, and of its run, where MLflow folds it.
 Markdown with lists and no tables, which MLflow draws without gaps.
 """
 
@@ -66,6 +67,15 @@ def page(
         f"`tags.study = '{study}'`."
     )
     return "\n\n".join(parts)
+
+
+def within(text: str, limit: int) -> str:
+    """As many whole paragraphs of a page as `limit` characters hold, and where the rest stands."""
+    if len(text) <= limit:
+        return text
+    rest = "\n\nThe rest stands in the description of its run."
+    kept = text[: limit - len(rest)]
+    return kept[: kept.rfind("\n\n")] + rest
 
 
 def _commands(version: int, champion: Champion | None, approvals: int) -> str:

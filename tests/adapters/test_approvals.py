@@ -207,7 +207,7 @@ def test_a_rejected_version_loses_its_alias_and_is_approved_only_anyway(store):
 def test_registering_a_rejected_scorer_again_does_not_make_it_challenger(store):
     approvals.reject(store, "demo", 3, "B. Reviewer", "odd reasons")
     rejected = registry.find(store, "demo", 3)
-    assert registry.register(store, "demo", rejected.run_id, rejected.tags, "again") == (3, False)
+    assert registry.register(store, "demo", rejected.run_id, rejected.tags) == (3, False)
     assert registry.find(store, "demo", 3).aliases == ()
 
 

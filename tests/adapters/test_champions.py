@@ -24,7 +24,7 @@ def approved(demo_run, tmp_path_factory):
     run_id = files.read_json(root / "data/register/registration.json")["run_id"]
     tags = {"scorer": files.sha256(root / "data/calibrate/scorer"), "gate": "passed"}
     with store.lock():
-        registry.register(store, "demo", run_id, tags, "")
+        registry.register(store, "demo", run_id, tags)
     approvals.approve(store, "demo", "challenger", "A reviewer", "why", asked=1)
     return root, store, registry.champion(store, "demo")
 

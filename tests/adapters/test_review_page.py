@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.adapters import approvals, registry
-from pipeline.adapters.review_page import Champion, page
+from pipeline.adapters.review_page import Champion, page, within
 from tests import fake_results
 
 CHECKS = [
@@ -78,3 +78,11 @@ def test_the_run_of_a_version_carries_its_page_and_names_the_champion(store, log
     assert note.startswith("**Version 2 of lead-scoring-demo.** **Passed the gate.**")
     assert "judged beside version 1, approved by A. Reviewer. Its figures on the test window of its own run:" in note
     assert "leads diff 1 2\nleads approve 2" in note
+    version = store.client.get_model_version("lead-scoring-demo", "2")
+    assert version.description == note
+
+
+def test_a_page_too_long_for_a_version_ends_at_a_paragraph_and_says_where_the_rest_is():
+    text = "\n\n".join(["a" * 30, "b" * 30, "c" * 30])
+    assert within(text, len(text)) == text
+    assert within(text, len(text) - 1) == f"{'a' * 30}\n\nThe rest stands in the description of its run."
