@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -46,12 +47,13 @@ def serve(
             "server with passwords and TLS in front of it",
             address,
         )
-    log.info(
+    ready = partial(
+        log.info,
         "version %d (%s) of %s answers on %s",
         answering.served.number,
         answering.served.scorer.version,
         params.run.contract,
         address,
     )
-    server.run(app.make(answering, limits, address=address, log=log), listening)
+    server.run(app.make(answering, limits, address=address, log=log), listening, ready)
     log.info("ended")

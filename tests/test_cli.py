@@ -18,7 +18,7 @@ from pipeline.errors import RegistryError
 from pipeline.params import load
 from pipeline.paths import Workspace
 from pipeline.scorer import ScorerError, model
-from tests import lead_files
+from tests import fake_results, lead_files
 from tests.workspaces import small_workspace
 
 pytestmark = pytest.mark.slow
@@ -592,3 +592,16 @@ def test_ui_becomes_mlflows_server_on_loopback_for_this_store(copy, monkeypatch)
     assert (program, command[1:4]) == (sys.executable, ["-m", "mlflow", "ui"])
     assert f"sqlite:///{copy / 'mlruns' / 'mlflow.db'}" in command
     assert command[-4:] == ["--host", "127.0.0.1", "--port", "5123"]
+
+
+def test_diff_of_a_history_without_moments_scores_looks_of_the_test_window(two, monkeypatch, tmp_path):
+    root = tmp_path / "project"
+    shutil.copytree(two, root)
+    monkeypatch.chdir(root)
+    workspace = Workspace(root)
+    told = files.read_json(workspace.path("ingest/provenance.json"))
+    files.write_json(workspace.path("ingest/provenance.json"), told | {"newest_recorded_at": None})
+    fake_results.sign(workspace, "ingest")
+    got = RUNNER.invoke(cli.app, ["diff", "1", "challenger", "--leads", "30"])
+    assert got.exit_code == 0, got.output
+    assert "looks at leads of the test window: none is open" in got.output

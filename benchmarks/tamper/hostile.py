@@ -223,6 +223,11 @@ def yaml_that_explodes(folder: Path, canary: Path) -> None:
     (folder / "MLmodel").write_text("\n".join(lines))
 
 
+def yaml_that_does_not_fit(folder: Path, canary: Path) -> None:
+    for name, text in (("conda.yaml", "!!bool x"), ("python_env.yaml", "!!int ''"), ("MLmodel", "!!timestamp x")):
+        (folder / name).write_text(text)
+
+
 def another_package_source(folder: Path, canary: Path) -> None:
     path = folder / "requirements.txt"
     path.write_text("--index-url http://127.0.0.1:9/\n" + path.read_text() + "scorer-tools\n")
@@ -263,6 +268,7 @@ ATTACKS = (
     exploding_trees,
     yaml_that_calls,
     yaml_that_explodes,
+    yaml_that_does_not_fit,
     another_package_source,
     two_thousand_files,
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -60,6 +61,7 @@ def approve(
                 "that does can be champion."
             )
         registry.resolve(store, contract, wanted.number)
+        registry.refuse_altered(store, contract, wanted.number)
         if before is not None and before.number == wanted.number:
             return Outcome(wanted, before.number, moved=False)
         doubts = _doubts(known, wanted, before)
@@ -129,6 +131,7 @@ def rollback(store: Store, contract: str, by: str, note: str, *, to: int | None 
             if REJECTED in wanted.tags:
                 raise RegistryError(_rejection(wanted))
         registry.resolve(store, contract, wanted.number)
+        registry.refuse_altered(store, contract, wanted.number)
         _perform(store, contract, log, _line(log, contract, "rollback", wanted, by, note, now))
         return Outcome(wanted, now.number if now else None, moved=True)
 
@@ -147,14 +150,16 @@ def settle(store: Store, contract: str) -> Log:
 def examine(store: Store, contract: str) -> tuple[Log, list[str], list[str]]:
     """The log as it stands, what is wrong with it, and what is only unfinished; nothing is changed.
 
-    Wrong is a line altered or missing in either copy, and a champion that the log does not know.
+    Wrong is a line altered or missing in either copy, and a champion that the log does not know. On a server the file
+    of this machine lacks what was decided on another one, which is only unfinished.
     """
     with store.lock():
         log = approval_log.read(store, contract)
         now = registry.champion(store, contract)
-    wrong, unfinished = list(log.faults), []
+    wrong = list(log.faults)
+    unfinished: list[str] = []
     if log.in_file < log.in_tags:
-        wrong.append(
+        (unfinished if store.database is None else wrong).append(
             f"{log.path.name} lacks {_span(log.in_file, log.in_tags)}, which MLflow holds; the next act writes them "
             "back."
         )
@@ -374,7 +379,7 @@ def _rejection(version: Version) -> str:
 
 
 def _signed(by: str, note: str) -> tuple[str, str]:
-    by, note = " ".join(by.split(" ")).strip(), note.strip()
+    by, note = unicodedata.normalize("NFC", by.strip()), note.strip()
     if not by or not note or not (by + note).isprintable() or len(by) > NAME_LENGTH or len(note) > NOTE_LENGTH:
         raise RegistryError(
             f"a decision needs the name of who takes it (up to {NAME_LENGTH} characters) and why (up to "
@@ -384,5 +389,5 @@ def _signed(by: str, note: str) -> tuple[str, str]:
 
 
 def _key(name: str) -> str:
-    """The same for a name however it is spaced or capitalised."""
-    return " ".join(name.split()).casefold()
+    """The same for a name however it is spaced, capitalised or encoded."""
+    return " ".join(unicodedata.normalize("NFKC", name).split()).casefold()

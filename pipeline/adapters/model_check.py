@@ -236,7 +236,8 @@ def _yaml(path: Path) -> Any:
     """Content of a small YAML file; None where it cannot be read, whatever the reason."""
     try:
         return yaml.safe_load(path.read_bytes())
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError):
+    # What its constructors raise on values that do not fit their tags is no error of YAML.
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         return None
 
 

@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import tempfile
 import urllib.parse
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ INCOMPARABLE = "not_comparable"
 
 #: The scorer's folder among a run's artifacts.
 SCORER = "scorer"
+
+#: Begins the names of folders under `models/` in which copies are made.
+HALF = ".copying-"
 
 #: Figures of a version that `models` shows.
 SHOWN = ("log_loss", "lift_10", "calibration_error")
@@ -124,7 +128,8 @@ def describe(store: Store, contract: str, number: int, about: str) -> None:
 
 
 def refuse(store: Store, contract: str, scorer: str) -> None:
-    """Take the gate's pass from a version that was judged again and refused; called under `store.lock`.
+    """Take the gate's pass, and the alias `challenger`, from a version that was judged again and refused; called under
+    `store.lock`.
 
     The champion keeps it: what is in use stays what a person approved.
     """
@@ -132,6 +137,8 @@ def refuse(store: Store, contract: str, scorer: str) -> None:
         for version in versions(store, contract):
             if version.scorer == scorer and CHAMPION not in version.aliases:
                 store.client.set_model_version_tag(name_of(contract), str(version.number), "gate", "refused")
+                if CHALLENGER in version.aliases:
+                    store.client.delete_registered_model_alias(name_of(contract), CHALLENGER)
 
 
 def models(store: Store, contract: str) -> pd.DataFrame:
@@ -185,7 +192,8 @@ def resolve(store: Store, contract: str, which: str | int, *, key: Path | None =
     """Number and folder of a version: a private copy under `models/`, verified every time, and never loaded.
 
     Names, kinds and sizes of the stored files are looked at before any is copied; the copy must have the registered
-    hash, and, where a public key is given or configured (`signing.public_key`), a signature by it.
+    hash, and, where a public key is given or configured (`signing.public_key`), a signature by it. Where a sound copy
+    is there, the stored files are not read again: whoever speaks for these calls `refuse_altered` too.
 
     Raises:
         RegistryError: no such version, or what is stored is not what was registered.
@@ -200,18 +208,31 @@ def resolve(store: Store, contract: str, which: str | int, *, key: Path | None =
     key = key or signing.public_key()
     if _against(store, version, target, key):
         target.parent.mkdir(exist_ok=True)
-        with (
-            open(target.parent / ".lock", "w") as lock,
-            tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary,
-        ):
+        with open(target.parent / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            for left in target.parent.glob(f"{HALF}*"):  # by a process that was killed
+                shutil.rmtree(left)
             # Another process may have made the copy meanwhile, and be reading it.
             if _against(store, version, target, key):
-                copy = _copied(store, version, Path(temporary), called, key)
-                if target.exists():
-                    os.replace(target, Path(temporary) / "altered")
-                os.replace(copy, target)
+                with tempfile.TemporaryDirectory(dir=target.parent, prefix=HALF) as temporary:
+                    copy = _copied(store, version, Path(temporary), called, key)
+                    if target.exists():
+                        os.replace(target, Path(temporary) / "altered")
+                    os.replace(copy, target)
     return version.number, target
+
+
+def refuse_altered(store: Store, contract: str, which: str | int, *, key: Path | None = None) -> None:
+    """Read a version's stored files anew: they are what every client of MLflow loads, whatever copies are sound.
+
+    Raises:
+        RegistryError: they are not what was registered.
+        ParamsError: the public key cannot be used.
+    """
+    version = find(store, contract, which)
+    called = f"version {version.number} of {name_of(contract)}"
+    with tempfile.TemporaryDirectory() as temporary:
+        _copied(store, version, Path(temporary), called, key or signing.public_key())
 
 
 def _against(store: Store, version: Version, folder: Path, key: Path | None) -> list[str]:

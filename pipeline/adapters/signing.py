@@ -63,6 +63,10 @@ def key_file(path: Path, what: str) -> Path:
     if not path.is_file():
         raise ParamsError(f"{what} names {path}, where no file is; name a key in a PEM file, or unset it.")
     try:
+        path.read_bytes()
+    except OSError as fault:
+        raise ParamsError(f"{what} names {path}, which cannot be read ({fault.strerror}).") from None
+    try:
         import model_signing.signing  # noqa: F401
     except ImportError as fault:
         raise ParamsError(

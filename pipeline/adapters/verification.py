@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline.adapters import files, model_check, registry, signing
 from pipeline.adapters.tracking import Store, name_of
-from pipeline.errors import ModelError, ParamsError
+from pipeline.errors import ModelError, ParamsError, RegistryError
 from pipeline.paths import Workspace
 
 #: Why a folder is refused that nothing else speaks against.
@@ -65,12 +65,18 @@ def verified(
 
     Raises:
         ModelError: the folder is no scorer, was altered, or nobody vouches for it.
-        RegistryError: there is no such version, or what is stored is not what was registered.
-        ParamsError: the key cannot be used.
+        RegistryError: there is no such version, or what is stored is not what was registered, or not what `sha256`
+            says.
+        ParamsError: the key cannot be used, or a signature was given that nothing would be held against.
     """
     if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise ParamsError("--sha256 takes the 64 hex digits that `leads verify` prints.")
     key = key or signing.public_key()
+    if signature is not None and (key is None or is_version(target)):
+        raise ParamsError(
+            "--signature goes with a folder and the key that signed it (--public-key); a version's signature is kept "
+            "with its run."
+        )
     if is_version(target):
         return _version(target, *registered(), sha256, key)
     if not os.path.isdir(target):
@@ -127,8 +133,9 @@ def _made(workspace: Workspace, sha256: str) -> Path:
 
 def _version(target: str, store: Store, contract: str, sha256: str | None, key: Path | None) -> Verified:
     number, folder = registry.resolve(store, contract, target, key=key)
+    registry.refuse_altered(store, contract, number, key=key)
     if sha256 not in (None, actual := files.sha256(folder)):
-        raise ModelError(f"version {number}: REFUSED: it has the sha256 {actual}, and {sha256} was given.")
+        raise RegistryError(f"version {number}: REFUSED: it has the sha256 {actual}, and {sha256} was given.")
     looked = _signed(key) if key else f"signature  not looked at: {signing.PUBLIC_KEY} names no key"
     return _told(folder, sha256, [f"registry   version {number} of {name_of(contract)} has this hash", looked])
 

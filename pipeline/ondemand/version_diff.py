@@ -96,8 +96,10 @@ def _sample(workspace: Workspace, params: Params, number: int) -> tuple[_Rows, s
         raise ArtefactError(f"data/ holds a run of contract {resolved.name}; run `dvc repro`.")
     newest = pd.Timestamp(results.json("ingest/provenance.json")["newest_recorded_at"])
     table = results.table("validate/leads.parquet")
-    rows, what = cohort.open_at(table, resolved.contract, newest), f"open leads as of {newest:%Y-%m-%d}"
-    if rows.empty:
+    rows = cohort.open_at(table, resolved.contract, newest)
+    if len(rows):
+        what = f"open leads as of {newest:%Y-%m-%d}"
+    else:
         looks = results.table("featurize/snapshots.parquet").query("split == 'test'")[[LEAD_KEY, "as_of"]]
         rows, what = looks.merge(table, on=LEAD_KEY), "looks at leads of the test window: none is open"
     chance = np.random.default_rng(np.random.SeedSequence([params.run.seed, *b"diff"]))

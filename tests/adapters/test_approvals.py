@@ -142,16 +142,27 @@ def test_a_version_that_could_not_be_compared_with_the_champion_needs_anyway(sto
     assert lines(store)[-1].anyway
 
 
-def test_bytes_that_are_not_those_registered_are_not_approved(store):
-    run = store.client.get_run(registry.find(store, "demo", 1).run_id)
-    for folder in (
-        Path(run.info.artifact_uri) / "scorer",
-        store.home / "models" / registry.find(store, "demo", 1).scorer,
-    ):
+def stored(store, version):
+    return Path(store.client.get_run(registry.find(store, "demo", version).run_id).info.artifact_uri) / "scorer"
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["store", "store and copy"])
+def test_bytes_that_are_not_those_registered_are_not_approved(store, copied):
+    _, copy = registry.resolve(store, "demo", 1)
+    for folder in (stored(store, 1), *([copy] if copied else [])):
         (folder / "data" / "margin.json").write_text('{"weight": 9}')
     with pytest.raises(RegistryError, match="not those that were registered"):
         approve(store, 1)
     assert (champion(store), lines(store)) == (None, [])
+
+
+def test_no_way_leads_back_to_stored_bytes_that_were_altered(store):
+    for version in (1, 2):
+        approve(store, version)
+    (stored(store, 1) / "data" / "margin.json").write_text('{"weight": 9}')
+    with pytest.raises(RegistryError, match="not those that were registered"):
+        approvals.rollback(store, "demo", "A. Reviewer", "back")
+    assert champion(store) == 2
 
 
 # Two names
@@ -161,7 +172,7 @@ def test_where_two_are_asked_for_the_second_name_moves_the_champion(store):
     first = approve(store, 1, "A. Reviewer", asked=2)
     assert (first.moved, first.waiting, champion(store)) == (False, 1, None)
     assert story(store) == [("sign", "done", 1, None)]
-    for same in ("A. Reviewer", " a.  reviewer "):
+    for same in ("A. Reviewer", " a.  reviewer ", "\uff21. Reviewer"):
         with pytest.raises(RegistryError, match="has approved version 1 before; somebody else must"):
             approve(store, 1, same, asked=2)
     second = approve(store, 1, "B. Reviewer", asked=2)

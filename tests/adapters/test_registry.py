@@ -156,10 +156,12 @@ def test_what_is_refused_when_judged_again_passes_no_longer_unless_it_is_champio
     for weight in (1.0, 2.0):
         log_new(store, weight=weight, passed=False)
     assert [version.gate for version in registry.versions(store, "demo")] == ["passed", "refused"]
+    assert registry.find(store, "demo", 2).aliases == ()
     with pytest.raises(RegistryError, match=r"version 2 .* did not pass the gate, or does so no longer"):
         approvals.approve(store, "demo", 2, "A reviewer", "why", asked=1)
     log_new(store, weight=2.0)
-    assert registry.find(store, "demo", 2).gate == "passed"
+    again = registry.find(store, "demo", "challenger")
+    assert (again.number, again.gate) == (2, "passed")
 
 
 def test_two_that_resolve_at_once_get_the_same_whole_copy(store, log_new, workspace, monkeypatch):

@@ -20,6 +20,7 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -685,6 +686,23 @@ def test_where_no_server_can_listen_is_said():
             server.listen("127.0.0.1", port)
     with server.listen("0.0.0.0", 0) as everywhere:
         assert not server.is_local(everywhere)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_told_to_end_before_it_has_begun_ends(sign):
+    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with server.listen("127.0.0.1", 0) as listening:
+            server.run(FastAPI(), listening, lambda: signal.raise_signal(sign))
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+@pytest.mark.parametrize("host", ["..", "a" * 64 + ".example"])
+def test_a_name_that_no_host_can_have_is_a_fault_of_the_asker(host):
+    with pytest.raises(ParamsError, match="no server can listen there"):
+        server.listen(host, 0)
 
 
 def test_the_command_serves_until_it_is_told_to_end(demo_run, leads, tmp_path, monkeypatch):

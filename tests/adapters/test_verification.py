@@ -38,8 +38,15 @@ def test_a_version_is_verified_without_being_loaded(store, log_new, asked, score
     assert found.sha256 == files.sha256(scorer)
     assert "version 1 of lead-scoring-demo has this hash" in found.lines[-2]
     assert found.lines[-1] == "signature  not looked at: LEADS_SIGNING_PUBLIC_KEY names no key"
-    with pytest.raises(ModelError, match="was given"):
+    with pytest.raises(RegistryError, match="was given"):
         verification.verified("1", registered=asked, sha256="0" * 64)
+
+
+def test_a_signature_that_nothing_would_be_held_against_is_not_passed_over(store, log_new, asked, scorer, tmp_path):
+    log_new(store)
+    for target in ("1", str(scorer)):
+        with pytest.raises(ParamsError, match="--signature goes with a folder and the key that signed it"):
+            verification.verified(target, registered=asked, signature=tmp_path / "scorer.sig")
 
 
 def test_a_folder_that_was_registered_is_vouched_for_by_the_registry(store, log_new, asked, scorer, tmp_path):
@@ -86,6 +93,19 @@ def test_a_tag_that_is_no_hash_names_no_folder(store, log_new, tag):
     store.client.set_model_version_tag("lead-scoring-demo", "1", "scorer", tag)
     with pytest.raises(RegistryError, match="was not registered by this project"):
         registry.resolve(store, "demo", 1)
+
+
+def test_a_version_whose_stored_files_were_altered_is_refused_though_a_sound_copy_is_there(store, log_new, asked):
+    registration = log_new(store)
+    kept = verification.verified("1", registered=asked).folder
+    run = store.client.get_run(registration.run_id)
+    (module,) = (Path(run.info.artifact_uri) / "scorer" / "code").glob("*/__init__.py")
+    with open(module, "a") as file:
+        file.write("print(1)\n")
+    with pytest.raises(RegistryError, match="the stored files are not those that were registered"):
+        verification.verified("1", registered=asked)
+    # Who scores loads the copy, which is what was registered.
+    assert registry.resolve(store, "demo", 1) == (1, kept)
 
 
 def test_a_stored_link_is_not_followed(store, log_new):

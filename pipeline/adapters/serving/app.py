@@ -86,9 +86,11 @@ def make(
     )
     faults: dict[int | str, dict[str, Any]] = {
         400: {"model": description.Fault, "description": "Not JSON."},
+        408: {"model": description.Fault, "description": "Too slow."},
         413: {"model": description.Fault, "description": "Too large, or too many leads."},
         415: {"model": description.Fault, "description": "Not sent as application/json."},
         422: {"model": description.Fault, "description": "JSON, but no leads that this scorer can read."},
+        500: {"model": description.Fault, "description": "The scorer failed; the server's log says where."},
         503: {"model": description.Fault, "description": "Too much in hand; ask again in a moment."},
     }
 
@@ -178,9 +180,7 @@ class _Service:
                     asked = await asyncio.to_thread(self._read, body, key, served)
                 told = await self.together.score(served.scorer, asked.leads, apart=asked.apart)
         except reading.Refusal as refusal:
-            return _fault(
-                served, refusal.status, refusal.sentence, {"retry-after": "1"} if refusal.status == 503 else {}
-            )
+            return _fault(served, refusal.status, refusal.sentence)
         except ClientDisconnect:
             return Response(status_code=400)
         except Exception as fault:

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import signal
 import socket
+from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI
@@ -29,10 +30,12 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except OSError as fault:
+    # A name that no host can have is not an error of the system.
+    except (OSError, UnicodeError) as fault:
+        why = fault.strerror if isinstance(fault, OSError) else "no such host"
         raise ParamsError(
-            f"--host {host} --port {port}: no server can listen there ({fault.strerror}); name another port, or an "
-            "address of this machine."
+            f"--host {host} --port {port}: no server can listen there ({why}); name another port, or an address of "
+            "this machine."
         ) from None
 
 
@@ -47,12 +50,22 @@ def is_local(listening: socket.socket) -> bool:
     return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
 
 
-def run(app: FastAPI, listening: socket.socket) -> None:
-    """Answer until SIGTERM or Ctrl-C: then nothing new is accepted, and what is in hand is answered."""
+def run(app: FastAPI, listening: socket.socket, ready: Callable[[], object]) -> None:
+    """Answer until SIGTERM or Ctrl-C: then nothing new is accepted, and what is in hand is answered.
+
+    Args:
+        ready: called once either of these ends the server in order.
+    """
+    running = server(app)
+
+    def end(*_: object) -> None:
+        # Also when it has ended in order: uvicorn then raises the signal again for whoever handled it before.
+        running.should_exit = True
+
     for sign in (signal.SIGTERM, signal.SIGINT):
-        # When it has ended in order, uvicorn raises the signal again for whoever handled it before.
-        signal.signal(sign, lambda *_: None)
-    server(app).run(sockets=[listening])
+        signal.signal(sign, end)
+    ready()
+    running.run(sockets=[listening])
 
 
 def server(app: FastAPI) -> uvicorn.Server:
