@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from pipeline.adapters import files
 from pipeline.adapters.batch import Result
@@ -24,7 +24,7 @@ EXACT, SPREADSHEET = (".csv", ".parquet"), (".csv",)
 ROW_GROUP = 10_000
 
 
-def checked(path: Path, option: str, *, allowed: tuple[str, ...]) -> Path:
+def checked(path: Path, option: str, allowed: tuple[str, ...]) -> Path:
     """The path, where its ending is one that can be written.
 
     Raises:
@@ -60,10 +60,9 @@ def _write_csv(file: IO[bytes], frames: Iterator[pd.DataFrame], unit: str) -> No
 
 def moments(times: pd.Series, unit: str) -> pd.Series:
     """Times as text in one unit for all, with a blank before the clock time: `2024-01-31` or `2024-01-31 08:00:00`."""
-    values = times.to_numpy(dtype="datetime64[us]")
-    text = np.char.replace(np.datetime_as_string(values, unit=unit), "T", " ").astype(object)
-    text[np.isnat(values)] = np.nan
-    return pd.Series(text, index=times.index, dtype="str")
+    moment = pa.array(times.to_numpy(dtype="datetime64[us]"))
+    typed = moment.cast(pa.date32() if unit == "D" else pa.timestamp(unit), safe=False)
+    return pd.Series(typed.cast(pa.string()).to_pandas(), index=times.index, dtype="str")
 
 
 # For spreadsheets
@@ -120,7 +119,7 @@ def _for_people(scores: pd.DataFrame, reasons: int, unit: str) -> pd.DataFrame:
         columns |= {"change": scores["change"], "change_by": scores["change_by"], "score_then": scores["change_score"]}
     table = pd.DataFrame(columns | {"model_version": scores["model_version"]})
     texts = [name for name in table if table[name].dtype.kind not in "fi" and name not in ("lead_id", "as_of")]
-    return table.assign(**{name: table[name].map(harmless, na_action="ignore") for name in texts})
+    return table.assign(**{str(name): table[name].map(harmless, na_action="ignore") for name in texts})
 
 
 def harmless(text: str) -> str:
@@ -146,4 +145,14 @@ def in_words(reasons: object, number: int, *, sign_last: bool = False) -> str:
     if not isinstance(reasons, str):
         return ""
     form = "{1} ({0:+.1f})" if sign_last else "{0:+.1f} {1}"
-    return "; ".join(form.format(one["points"], one["text"]) for one in json.loads(reasons)[:number])
+    told: list[str] = []
+    place = 1
+    # One after another: of the many that a score has, few are shown.
+    while len(told) < number and reasons[place] == "{":
+        one, place = _DECODER.raw_decode(reasons, place)
+        told.append(form.format(one["points"], one["text"]))
+        place += reasons[place] == ","
+    return "; ".join(told)
+
+
+_DECODER = json.JSONDecoder()
