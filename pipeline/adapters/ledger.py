@@ -162,11 +162,8 @@ def _in_json(values: pd.Series) -> pa.Array:
         moment = pa.array(values.to_numpy(dtype="datetime64[us]"))
         second = moment.cast(pa.timestamp("s"), safe=False)
         text = second.cast(pa.large_string())
-        if (
-            not (whole := pc.equal(second.cast(moment.type), moment).fill_null(True))
-            .to_numpy(zero_copy_only=False)
-            .all()
-        ):
+        whole = pc.equal(second.cast(moment.type), moment)
+        if not pc.all(whole).as_py():
             text = pc.if_else(whole, text, moment.cast(pa.large_string()))
         return _joined(['"', pc.binary_replace_slice(text, 10, 11, "T"), '"']).fill_null("null")
     if values.dtype.kind == "f":
