@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +11,9 @@ from pipeline import process
 
 process.configure_environment()
 
-import pandas as pd  # noqa: E402  (after the environment: thread pools read it when loaded)
-import typer  # noqa: E402
+import typer  # noqa: E402  (after the environment: thread pools read it when loaded)
 
-from pipeline import cli_card, cli_serve, cli_verify, cli_versions  # noqa: E402
-from pipeline.errors import ParamsError  # noqa: E402
+from pipeline import cli_card, cli_score, cli_serve, cli_verify, cli_versions  # noqa: E402
 from pipeline.ondemand import commands  # noqa: E402
 
 app = typer.Typer(
@@ -31,88 +27,7 @@ app = typer.Typer(
 app.add_typer(cli_card.app, name="card")
 app.registered_commands += cli_versions.app.registered_commands
 
-ModelOption = Annotated[
-    str, typer.Option("--model", help="champion, challenger, or a version number of this contract's registered model.")
-]
-
-
-@app.command()
-def score(
-    file: Annotated[
-        Path | None, typer.Argument(help="CSV or Parquet of raw leads, as the contract describes them.")
-    ] = None,
-    activities: Annotated[Path | None, typer.Option(help="Their activities.")] = None,
-    changes: Annotated[Path | None, typer.Option(help="Their changes over time.")] = None,
-    open_leads: Annotated[
-        bool, typer.Option("--open", help="Score the history's own open leads instead of a file.")
-    ] = False,
-    model: ModelOption = "champion",
-    as_of: Annotated[
-        str | None, typer.Option(help="Moment to score at, as 2026-01-31 or 2026-01-31T12:00; UTC.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Where the scores go.")] = Path("scores.csv"),
-    moves: Annotated[
-        bool,
-        typer.Option(
-            "--what-would-change",
-            help="Also name the smallest change by lead or sales that lifts a lead a tier. Takes far longer.",
-        ),
-    ] = False,
-    keep: Annotated[
-        bool, typer.Option("--ledger/--no-ledger", help="Keep every score with its inputs in data/ledger.")
-    ] = True,
-) -> None:
-    """Score raw leads: key, as-of, score, probability, interval, tier, grade, reasons, flags, model version.
-
-    Leads already converted or lost, and rows that validation would refuse, are listed with the reason and no score.
-
-    Example: leads score new_leads.csv --activities log.csv --model champion --as-of 2026-01-31 --out scores.csv
-    """
-    from pipeline.adapters import batch, files, ledger, model_folder, registry, sources, tracking
-
-    if (file is None) != open_leads:
-        raise ParamsError("give a file of leads, or --open for the history's own open leads (one of the two).")
-    workspace, params = commands.project()
-    moment = commands.moment(as_of, "--as-of")
-    # Before any work: an hour of scoring must not end at a folder that cannot be written.
-    target = files.writable(out)
-    if target in {given.resolve() for given in (file, activities, changes) if given is not None}:
-        raise ParamsError(f"--out {out} is one of the files to be read; name another one.")
-    version, folder = registry.resolve(tracking.open_store(workspace), params.run.contract, model)
-    scorer = model_folder.load(folder)
-    record = partial(ledger.record, workspace, scorer, files.sha256(folder)) if keep else batch.unrecorded
-    if file is None:
-        if as_of or activities or changes:
-            raise ParamsError(
-                "--open takes its leads, activities and as-of date from the history; leave the others out."
-            )
-        result = batch.score_open(scorer, workspace, params.run.contract, moves=moves, record=record)
-    else:
-        now = pd.Timestamp(datetime.datetime.now(datetime.UTC).replace(tzinfo=None, microsecond=0))
-        resolved = sources.read_contract(workspace, params.run.contract)
-        result = batch.score_files(
-            scorer,
-            resolved,
-            file,
-            activities,
-            changes,
-            as_of=moment,
-            now=now,
-            max_bytes=params.ingest.max_file_mib * 2**20,
-            moves=moves,
-            record=record,
-        )
-        if moment is None and (result.scores["as_of"].dropna() == now).any():
-            typer.echo(
-                f"as of now: {now:%Y-%m-%d %H:%M} UTC (give --as-of or an as_of column for another moment)", err=True
-            )
-    for note in result.notes:
-        typer.echo(note, err=True)
-    batch.export(result, out, params.explain.reasons)
-    typer.echo(
-        f"{out}: {result.scored:,} leads scored, {result.refused:,} listed without a score, "
-        f"by {scorer.version} (version {version})"
-    )
+app.command()(cli_score.score)
 
 
 @app.command()

@@ -327,6 +327,7 @@ def test_only_the_command_line_asks_for_what_is_put_together_on_demand():
     assert users - set(modules("ondemand")) == {
         "pipeline.cli",
         "pipeline.cli_card",
+        "pipeline.cli_score",
         "pipeline.cli_serve",
         "pipeline.cli_verify",
         "pipeline.cli_versions",

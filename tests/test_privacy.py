@@ -29,7 +29,8 @@ import yaml
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from pipeline.adapters import batch, files, model_folder
+from pipeline.adapters import batch, files, model_folder, score_export
+from pipeline.adapters.sources import Given
 from pipeline.leads import demo
 from pipeline.leads.contract import restore
 from pipeline.params import Demo
@@ -243,12 +244,13 @@ def run(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     result = batch.score_files(
         model_folder.load(root / "data/calibrate/scorer"),
         resolved,
-        *(root / f"incoming/{name}.csv" for name in ("leads", "activities", "changes")),
+        {name: Given.of(root / f"incoming/{name}.csv") for name in ("leads", "activities", "changes")},
+        root / "work",
         as_of=pd.Timestamp("2025-01-01"),
         now=pd.Timestamp("2025-01-01"),
         max_bytes=2**30,
     )
-    batch.export(result, root / "scores.csv", reasons=5)
+    score_export.export(result, root / "scores.csv", reasons=5)
     said += result.notes
     (root / "said.log").write_text("\n".join(said), encoding="utf-8")
     return Run(root, made, "\n".join(said))

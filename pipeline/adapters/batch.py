@@ -1,14 +1,14 @@
 """Scoring files and the history's own open leads with a loaded scorer.
 
 No row is lost in silence: a row of leads gets a score or a reason, or is counted in a note; so is every row of
-activities and changes that no score rests on.
+activities and changes that no score rests on. A file is scored part by part, see `parting`: its size costs time and
+disk, not memory, and what was scored before a process ended is not scored again.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,17 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from pipeline.adapters import files, model_folder, sources
+from pipeline.adapters import files, merging, model_folder, parting, sources
+from pipeline.adapters.parting import COPY, NO_ID, REPEATED_ID, Known, Parted, copies
+from pipeline.adapters.sources import Given, Piece
 from pipeline.errors import ArtefactError
 from pipeline.leads import cohort, contract
-from pipeline.leads.contract import CONVERTED, LEAD_KEY, PLACE, ROW, Resolved
-from pipeline.leads.declarations import repeats
+from pipeline.leads.contract import CONVERTED, LEAD_KEY, ROW, Resolved
+from pipeline.leads.tables import TABLES
 from pipeline.paths import Workspace
 from pipeline.scorer.model import OUTPUT
 
-#: Rows scored at a time.
+#: Leads scored at a time.
 CHUNK = 20_000
 
 #: Why a row gets no score, beside the scorer's own reasons.
@@ -35,8 +37,17 @@ REPEATED = "lead_id stands in another row too, for the same as_of"
 #: What `moves` adds: the smallest change that lifts a lead a tier, who can make it, and what the lead has then.
 MOVES = {"change": "change", "moved_by": "change_by", "score": "change_score", "tier": "change_tier"}
 
-#: As the scorer returns its columns.
+#: As the scorer returns its columns, and as moves are named.
 DTYPES = dict.fromkeys(OUTPUT, "str") | {"as_of": "datetime64[us]"} | dict.fromkeys(model_folder.DOUBLES, "float64")
+DTYPES |= {"change": "str", "change_by": "str", "change_score": "float64", "change_tier": "str"}
+
+#: Units that moments may be written to, and how many microseconds each has.
+UNITS = {"D": 86_400_000_000, "s": 1_000_000, "ms": 1_000, "us": 1}
+
+#: What rows are put in order by: scored ones first, best first, equal ones by key; the others by why they have no
+#: score. The row of the file settles the rest.
+ORDER = ["_place", "_worst", "_lead", ROW]
+SCORED, UNSCORED, TWICE, CLOSED, UNREAD = range(5)
 
 
 #: Told of a chunk: the scores, and the rows, activities and changes that the scorer was given.
@@ -49,35 +60,48 @@ def unrecorded(*_: pd.DataFrame) -> None:
 
 @dataclass(frozen=True)
 class Result:
-    """Scores in order (best first) with the columns of `OUTPUT` (and of `MOVES`, where asked), and how many rows were
-    scored and refused.
+    """Scores in order: best first; equal scores by probability, then key; rows without a score last.
 
-    `notes`: what the reader of the scores should know of the input, one plain line each, with counts.
+    `blocks`: called, gives the scores in frames of some rows each, with the columns of `OUTPUT` (and of `MOVES`, where
+    asked). `scored`, `refused`: rows with and without a score. `notes`: what the reader of the scores should know of
+    the input, one plain line each, with counts. `unit`: of `UNITS`, the coarsest that all as-of dates can be written
+    in. `at_now`: leads were scored as of the moment of the run, since nothing names another.
     """
 
-    scores: pd.DataFrame
+    blocks: Callable[[], Iterator[pd.DataFrame]]
     scored: int
     refused: int
     notes: list[str] = field(default_factory=list)
+    unit: str = "D"
+    at_now: bool = False
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """All of them, for whoever has the memory."""
+        return pd.concat(self.blocks(), ignore_index=True)
 
 
 def score_files(
     scorer: Any,
     resolved: Resolved,
-    leads: Path,
-    activities: Path | None,
-    changes: Path | None,
+    given: Mapping[str, Given | None],
+    folder: Path,
     *,
     as_of: pd.Timestamp | None,
     now: pd.Timestamp,
     max_bytes: int,
+    chunk: int = CHUNK,
     moves: bool = False,
     record: Record = unrecorded,
 ) -> Result:
-    """Score a file of raw leads, under the contract that describes it.
+    """Score files of raw leads, activities and changes, under the contract that describes them.
 
     Args:
+        given: the file of each table; leads at least.
+        folder: where the work lies meanwhile; the result is read from there. What an earlier call with the same
+            arguments left there is not done again.
         as_of: the moment to score at; None uses the file's `as_of` column, and `now` where it has none.
+        chunk: leads scored at a time; the result does not depend on it.
         moves: name the smallest change that lifts each lead a tier, too (the columns of `MOVES`).
         record: told of every chunk of scores, see `Record`.
 
@@ -85,40 +109,58 @@ def score_files(
         SourceError: a file is missing, unreadable or has no rows, or lacks a column that the contract names.
         ModelError: the scorer needs a column that the contract does not name.
     """
-    tables = sources.read_for_scoring(
-        resolved, leads=leads, activities=activities, changes=changes, max_bytes=max_bytes
+    leads, activities = given["leads"], given.get("activities")
+    assert leads is not None, "leads are what is scored"
+    parted = parting.lay_out(
+        _counted(sources.pieces_for_scoring(resolved, given, max_bytes=max_bytes)),
+        resolved,
+        folder / "input",
+        as_of=now if as_of is None else as_of,
+        always=as_of is not None,
+        chunk=chunk,
+        size=activities.path.stat().st_size if activities is not None and activities.path.exists() else 0,
     )
-    rows = tables.leads
-    if as_of is not None or "as_of" not in rows:
-        rows = rows.assign(as_of=as_of if as_of is not None else now)
-    copies = _copies(rows, LEAD_KEY)
-    apart = rows[~copies]
-    decided = apart[CONVERTED].notna() if CONVERTED in apart else pd.Series(False, index=apart.index)
-    twice = apart[LEAD_KEY].notna() & apart.duplicated([LEAD_KEY, "as_of"], keep=False)
-    kept, history_notes = _history(tables, resolved)
-    scores = _score(scorer, apart[~decided & ~twice], *kept, str(leads), moves, record)
-    unread = tables.refused[tables.refused["table"] == "leads"]
-    parts = [
-        scores,
-        _unscored(apart[twice], REPEATED, scorer.version),
-        _unscored(apart[decided & ~twice], DECIDED, scorer.version),
-        _unscored(unread, unread["reason"], scorer.version),
-    ]
-    notes = _columns_unread(tables)
-    if n := int(copies.sum()):
-        notes.append(f"leads: {_rows(n)} that copy a row above, left out; the first of each counts")
-    if resolved.contract.activities is not None and activities is None:
-        notes.append("no --activities given: every lead is scored as one that nothing has happened to")
-    if resolved.contract.changes is not None and resolved.tracked and changes is None:
-        notes.append("no --changes given: today's values stand in for those at the as-of date")
-    return _ranked(parts, [*notes, *history_notes])
+    runs = [folder / f"scores_{number:04d}" for number in range(parted.size)]
+    with (
+        tqdm(total=parted.rows, desc="score", unit="lead", disable=None, leave=False) as bar,
+        model_folder.asking(scorer, leads.label),
+    ):
+        for number, path in enumerate(runs):
+            if not path.exists():
+                merging.write(path, *_scored_part(scorer, resolved, parted.part(number), chunk, moves, record))
+            bar.update(merging.facts(path)["rows"])
+    runs += _unread_runs(folder, parted, scorer.version, moves)
+    facts = [merging.facts(path) for path in runs]
+    count: Counter[str] = Counter()
+    for one in facts:
+        count.update(one["count"])
+    columns = [*OUTPUT, *(MOVES.values() if moves else ())]
+
+    def blocks() -> Iterator[pd.DataFrame]:
+        for block in merging.merged(runs, ORDER, folder / "merged"):
+            yield block[columns].astype({name: DTYPES[name] for name in columns})
+
+    return Result(
+        blocks,
+        scored=count["scored"],
+        refused=count["refused"],
+        notes=_notes(resolved, parted, given, count),
+        unit=max((one["unit"] for one in facts), key=list(UNITS).index),
+        at_now=as_of is None and not parted.dated,
+    )
 
 
 def score_open(
-    scorer: Any, workspace: Workspace, name: str, *, moves: bool = False, record: Record = unrecorded
+    scorer: Any,
+    workspace: Workspace,
+    name: str,
+    *,
+    chunk: int = CHUNK,
+    moves: bool = False,
+    record: Record = unrecorded,
 ) -> Result:
-    """Score the history's own open leads as of its last recorded moment; `name` is the contract it must be of, `moves`
-    and `record` as in `score_files`.
+    """Score the history's own open leads as of its last recorded moment; `name` is the contract it must be of, the
+    others as in `score_files`.
 
     Raises:
         ArtefactError: the stages before have not run, their results were changed, or are of another contract.
@@ -134,7 +176,48 @@ def score_open(
     leads = results.table("validate/leads.parquet")
     leads = cohort.open_at(leads, resolved.contract, pd.Timestamp(newest))
     activities, changes = (results.table(f"validate/{name}.parquet") for name in ("activities", "changes"))
-    return _ranked([_score(scorer, leads, activities, changes, "the open leads", moves, record)], [])
+    with (
+        tqdm(total=len(leads), desc="score", unit="lead", disable=None, leave=False) as bar,
+        model_folder.asking(scorer, "the open leads"),
+    ):
+        scores = _score(scorer, leads, activities, changes, chunk, moves, record, bar.update)
+    ordered = scores.sort_values(ORDER, kind="stable", ignore_index=True).drop(columns=ORDER)
+    refused = int((ordered["refused"] != "").sum())
+    return Result(lambda: iter([ordered]), scored=len(ordered) - refused, refused=refused, unit=_unit(ordered["as_of"]))
+
+
+def _counted(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """The pieces, with a progress bar over their rows."""
+    with tqdm(desc="read", unit="row", unit_scale=True, disable=None, leave=False) as bar:
+        for piece in pieces:
+            yield piece
+            bar.update(piece.rows)
+
+
+# A part
+
+
+def _scored_part(
+    scorer: Any, resolved: Resolved, known: Known, chunk: int, moves: bool, record: Record
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Every row of a part's leads in order, with a score or the reason why it has none; and counts for the notes."""
+    copy = copies(known.leads, LEAD_KEY)
+    apart = known.leads[~copy]
+    decided = apart[CONVERTED].notna() if CONVERTED in apart else pd.Series(False, index=apart.index)
+    twice = apart[LEAD_KEY].notna() & apart.duplicated([LEAD_KEY, "as_of"], keep=False)
+    kept, count = _history(known, resolved)
+    columns = [*OUTPUT, *(MOVES.values() if moves else ()), *ORDER]
+    parts = [
+        _score(scorer, apart[~decided & ~twice], *kept, chunk, moves, record),
+        _unscored(apart[twice], REPEATED, scorer.version, TWICE),
+        _unscored(apart[decided & ~twice], DECIDED, scorer.version, CLOSED),
+    ]
+    scores = pd.concat(parts, ignore_index=True).reindex(columns=columns)
+    scores = scores.astype({name: DTYPES[name] for name in columns if name in DTYPES})
+    refused = int((scores["refused"] != "").sum())
+    count.update({"copies": int(copy.sum()), "scored": len(scores) - refused, "refused": refused})
+    ordered = scores.sort_values(ORDER, kind="stable", ignore_index=True)
+    return ordered, {"rows": len(known.leads), "count": dict(count), "unit": _unit(scores["as_of"])}
 
 
 def _score(
@@ -142,107 +225,135 @@ def _score(
     rows: pd.DataFrame,
     activities: pd.DataFrame,
     changes: pd.DataFrame,
-    what: str,
+    chunk: int,
     moves: bool,
     record: Record,
+    done: Callable[[int], object] = lambda _: None,
 ) -> pd.DataFrame:
-    parts = [_unscored(rows.iloc[:0], "", scorer.version)]
-    with model_folder.asking(scorer, what):
-        for start in tqdm(range(0, len(rows), CHUNK), desc="score", unit="chunk", disable=len(rows) <= CHUNK):
-            some = rows.iloc[start : start + CHUNK]
-            scores = scorer.score(some, activities, changes)
-            record(scores, some, activities, changes)
-            if moves:
-                found = scorer.what_would_change(some, activities, changes)
-                scores = pd.concat([scores, found[list(MOVES)].set_axis(list(MOVES.values()), axis=1)], axis=1)
-            parts.append(scores)
+    """Scores of rows, with the columns of `ORDER`. All rows of a lead are scored in one chunk, where the first of them
+    says when it was created."""
+    parts = [_unscored(rows.iloc[:0], "", scorer.version, UNSCORED)]
+    for some in _chunks(rows, chunk):
+        happened, changed = activities, changes
+        if len(some) < len(rows):
+            happened, changed = (table[table[LEAD_KEY].isin(some[LEAD_KEY])] for table in (activities, changes))
+        scores = scorer.score(some, happened, changed)
+        record(scores, some, happened, changed)
+        if moves:
+            found = scorer.what_would_change(some, happened, changed)
+            scores = pd.concat([scores, found[list(MOVES)].set_axis(list(MOVES.values()), axis=1)], axis=1)
+        fit = scores["refused"].fillna("") == ""
+        parts.append(
+            scores.assign(
+                _place=np.where(fit, SCORED, UNSCORED),
+                _worst=-scores["probability"].where(fit, 0.0),
+                _lead=scores[LEAD_KEY].fillna("").where(fit, ""),
+                **{ROW: some[ROW].to_numpy()},
+            )
+        )
+        done(len(some))
     return pd.concat(parts, ignore_index=True)
 
 
-def _unscored(rows: pd.DataFrame, reason: str | pd.Series, version: str) -> pd.DataFrame:
-    """Rows as a scorer lists those that it refuses: key, as-of and reason, and no score."""
+def _chunks(rows: pd.DataFrame, chunk: int) -> Iterator[pd.DataFrame]:
+    """The rows in chunks of about so many, those of one lead together."""
+    if len(rows) <= chunk:
+        if len(rows):
+            yield rows
+        return
+    lead, _ = pd.factorize(rows[LEAD_KEY])
+    order = np.argsort(lead, kind="stable")
+    first = np.flatnonzero(np.diff(lead[order], prepend=-2))
+    begins: list[int] = []
+    for start in first.tolist():
+        if not begins or start - begins[-1] >= chunk:
+            begins.append(start)
+    for start, end in zip(begins, [*begins[1:], len(rows)], strict=True):
+        yield rows.iloc[order[start:end]]
+
+
+def _unscored(rows: pd.DataFrame, reason: str | pd.Series, version: str, place: int) -> pd.DataFrame:
+    """Rows as a scorer lists those that it refuses: key, as-of and reason, and no score; with the columns of
+    `ORDER`."""
     named = {LEAD_KEY: rows[LEAD_KEY], "as_of": rows.get("as_of", pd.NaT), "reasons": "[]", "refused": reason}
     empty = {name: "" if DTYPES[name] == "str" else np.nan for name in OUTPUT}
     given: dict[str, Any] = empty | {"model_version": version} | named
-    return pd.DataFrame(given, index=rows.index).astype(DTYPES)[OUTPUT]
+    found = pd.DataFrame(given, index=rows.index).astype({name: DTYPES[name] for name in OUTPUT})[OUTPUT]
+    lead = pd.Series("", index=rows.index, dtype="str")
+    return found.assign(_place=place, _worst=0.0, _lead=lead, **{ROW: rows[ROW]})
 
 
-def _ranked(parts: list[pd.DataFrame], notes: list[str]) -> Result:
-    """Best first; equal scores by probability, then key; refused rows last, in their order."""
-    scores = pd.concat(parts, ignore_index=True)
-    scores = scores[[*OUTPUT, *(name for name in MOVES.values() if name in scores)]]
-    refused = scores["refused"].fillna("") != ""
-    best = scores[~refused].sort_values(["probability", LEAD_KEY], ascending=[False, True])
-    ranked = pd.concat([best, scores[refused]], ignore_index=True)
-    return Result(ranked, int((~refused).sum()), int(refused.sum()), notes)
+def _unread_runs(folder: Path, parted: Parted, version: str, moves: bool) -> list[Path]:
+    """Rows of leads that could not be read, as runs of their own; at least one."""
+    columns = [*OUTPUT, *(MOVES.values() if moves else ()), *ORDER]
+    dtypes = {name: DTYPES[name] for name in columns if name in DTYPES}
+    runs = []
+    for number, rows in enumerate(parted.unread()):
+        path = folder / f"unread_{number:04d}"
+        named = _unscored(rows, rows["reason"], version, UNREAD).reindex(columns=columns).astype(dtypes)
+        merging.write(path, named, {"rows": len(rows), "count": {"refused": len(rows)}, "unit": "D"})
+        runs.append(path)
+    return runs
+
+
+def _unit(moments: pd.Series) -> str:
+    """The coarsest of `UNITS` that all these moments can be written in."""
+    given = moments.dropna().to_numpy(dtype="datetime64[us]").view("int64")
+    return next(name for name, size in UNITS.items() if not (given % size).any())
 
 
 # What no score rests on
 
 
-def _copies(table: pd.DataFrame, key: str) -> pd.Series:
-    """True where a row agrees with one above it in every cell: it says nothing new."""
-    return table[key].notna() & table.duplicated([name for name in table.columns if name != ROW])
-
-
-def _columns_unread(tables: sources.ScoringTables) -> list[str]:
-    return [
-        f"{table}: {len(names):,} {'column' if len(names) == 1 else 'columns'} that the contract does not name, not "
-        f"read: {', '.join(names)}"
-        for table, names in tables.unread.items()
-        if names
-    ]
-
-
-def _history(tables: sources.ScoringTables, resolved: Resolved) -> tuple[tuple[pd.DataFrame, pd.DataFrame], list[str]]:
-    """Activities and changes that scores may rest on, and notes of the rows left out, by reason.
+def _history(known: Known, resolved: Resolved) -> tuple[tuple[pd.DataFrame, pd.DataFrame], Counter[str]]:
+    """Activities and changes that scores may rest on, and how many rows were left out, by `<table> <reason>`.
 
     What depends on the lead's own moments is the scorer's to judge, which flags the lead as `history_left_out`.
     """
-    unread = tables.refused
-    known = set(tables.leads[LEAD_KEY].dropna()) | set(unread.loc[unread["table"] == "leads", LEAD_KEY].dropna())
+    leads = set(known.leads[LEAD_KEY].dropna()) | set(known.unread[LEAD_KEY].dropna())
     kinds = set(resolved.contract.activities.kinds) if resolved.contract.activities else set()
-    kept, notes = [], []
-    for name, table in (("activities", tables.activities), ("changes", tables.changes)):
-        lines = unread.loc[unread["table"] == name, "reason"].str.replace(PLACE, "", regex=True)
-        if len(lines):
-            common = "; ".join(f"{n:,} x {reason}" for reason, n in Counter(lines).most_common(3))
-            notes.append(f"{name}: {_rows(len(lines))} refused and left out; commonest: {common}")
-        out: dict[str, pd.Series] = {}
+    kept, count = [], Counter[str]()
+    for name, table in (("activities", known.activities), ("changes", known.changes)):
+        out = {NO_LEAD: table[LEAD_KEY].isna(), NOT_THERE: ~table[LEAD_KEY].isin(leads)}
         if name == "activities":
-            out["without an id"] = table["activity_id"].isna()
-            out["that copy a row above"] = _copies(table, "activity_id")
-            out["whose id stands in another row too"] = repeats(table, "activity_id")
-        out["without a lead"] = table[LEAD_KEY].isna()
-        out["of leads that are not in the file"] = ~table[LEAD_KEY].isin(known)
-        if name == "activities":
-            out["of a kind that the contract does not declare"] = ~table["kind"].isin(kinds)
+            out[NO_KIND] = ~table["kind"].isin(kinds)
         left = pd.Series(True, index=table.index)
         for reason, bad in out.items():
-            if n := int((left & bad).sum()):
-                notes.append(f"{name}: {_rows(n)} {reason}, left out")
+            count[f"{name} {reason}"] += int((left & bad).sum())
             left &= ~bad
         kept.append(table[left])
-    return (kept[0], kept[1]), notes
+    return (kept[0], kept[1]), count
+
+
+NO_LEAD, NOT_THERE = "without a lead", "of leads that are not in the file"
+NO_KIND = "of a kind that the contract does not declare"
+
+
+def _notes(
+    resolved: Resolved, parted: Parted, given: Mapping[str, Given | None], count: Mapping[str, int]
+) -> list[str]:
+    """What the reader of the scores should know of the input."""
+    notes = [
+        f"{table}: {len(names):,} {'column' if len(names) == 1 else 'columns'} that the contract does not name, not "
+        f"read: {', '.join(names)}"
+        for table in TABLES
+        if (names := parted.columns[table])
+    ]
+    if n := count["copies"]:
+        notes.append(f"leads: {_rows(n)} that copy a row above, left out; the first of each counts")
+    if resolved.contract.activities is not None and given.get("activities") is None:
+        notes.append("no --activities given: every lead is scored as one that nothing has happened to")
+    if resolved.contract.changes is not None and resolved.tracked and given.get("changes") is None:
+        notes.append("no --changes given: today's values stand in for those at the as-of date")
+    for name in ("activities", "changes"):
+        if lines := Counter(dict(parted.refused[name])):
+            common = "; ".join(f"{n:,} x {reason}" for reason, n in lines.most_common(3))
+            notes.append(f"{name}: {_rows(lines.total())} refused and left out; commonest: {common}")
+        left = {reason: parted.left_out.get(reason, 0) for reason in (NO_ID, COPY, REPEATED_ID) if name == "activities"}
+        left |= {reason: count[f"{name} {reason}"] for reason in (NO_LEAD, NOT_THERE, NO_KIND)}
+        notes += [f"{name}: {_rows(n)} {reason}, left out" for reason, n in left.items() if n]
+    return notes
 
 
 def _rows(number: int) -> str:
     return f"{number:,} {'row' if number == 1 else 'rows'}"
-
-
-def export(result: Result, path: Path, reasons: int) -> None:
-    """Write scores as CSV: exact numbers, all reasons as JSON, and the strongest in words."""
-    scores = result.scores
-    words = [in_words(text, reasons) for text in scores["reasons"]]
-    place = scores.columns.get_loc("base")
-    files.write_csv(
-        path, pd.concat([scores.iloc[:, :place], pd.DataFrame({"top_reasons": words}), scores.iloc[:, place:]], axis=1)
-    )
-
-
-def in_words(reasons: object, number: int) -> str:
-    """`+12.3 visited the pricing page twice in 7 days; -3.1 Company size: 12 people`: the strongest reasons of one
-    score."""
-    if not isinstance(reasons, str):
-        return ""
-    return "; ".join(f"{one['points']:+.1f} {one['text']}" for one in json.loads(reasons)[:number])

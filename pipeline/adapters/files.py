@@ -85,13 +85,14 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     write_text(path, frame.to_csv(index=False, lineterminator="\n"))
 
 
-def write_table(path: Path, frame: pd.DataFrame | Iterable[pd.DataFrame]) -> None:
+def write_table(path: Path, frame: pd.DataFrame | Iterable[pd.DataFrame], *, row_group: int | None = None) -> None:
     """Parquet without clock times or library names. An iterable of frames is written as it comes, in row groups of
-    `ROW_GROUP` rows whatever the frames' sizes, so that the bytes do not depend on how the rows were parted."""
+    `row_group` rows (`ROW_GROUP` by default) whatever the frames' sizes, so that the bytes do not depend on how the
+    rows were parted."""
 
     def write(file: IO[bytes]) -> None:
         writer: pq.ParquetWriter | None = None
-        for group in _row_groups([frame] if isinstance(frame, pd.DataFrame) else frame):
+        for group in _row_groups([frame] if isinstance(frame, pd.DataFrame) else frame, row_group or ROW_GROUP):
             if writer is None:
                 writer = pq.ParquetWriter(file, group.schema, compression="zstd", coerce_timestamps="us")
             writer.write_table(group)
@@ -102,17 +103,17 @@ def write_table(path: Path, frame: pd.DataFrame | Iterable[pd.DataFrame]) -> Non
     write_atomic(path, write)
 
 
-def _row_groups(frames: Iterable[pd.DataFrame]) -> Iterator[pa.Table]:
-    """The frames' rows, one after another, in tables of `ROW_GROUP` rows, the last one shorter; one empty table where
+def _row_groups(frames: Iterable[pd.DataFrame], size: int) -> Iterator[pa.Table]:
+    """The frames' rows, one after another, in tables of `size` rows, the last one shorter; one empty table where
     there are frames but no rows."""
     waiting: pa.Table | None = None
     written = False
     for frame in frames:
         table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
         waiting = table if waiting is None else pa.concat_tables([waiting, table.cast(waiting.schema)])
-        while waiting.num_rows >= ROW_GROUP:
-            yield waiting.slice(0, ROW_GROUP).combine_chunks()
-            waiting, written = waiting.slice(ROW_GROUP), True
+        while waiting.num_rows >= size:
+            yield waiting.slice(0, size).combine_chunks()
+            waiting, written = waiting.slice(size), True
     if waiting is not None and (waiting.num_rows or not written):
         yield waiting.combine_chunks()
 

@@ -10,16 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from pipeline.adapters import files
 from pipeline.errors import ArtefactError, SourceError
 from pipeline.leads.contract import CONVERTED_AT, CREATED_AT, LEAD_KEY, LOST_AT
 from pipeline.paths import Workspace
+from pipeline.scorer.features import pairs
 from pipeline.scorer.model import ACTIVITY_FIELDS, CHANGE_FIELDS, OUTPUT
 
 #: Columns of an entry. `scorer`: sha256 of the scorer's folder. `answer`: sha256 of everything the scorer returned.
@@ -62,10 +65,10 @@ def record(
 
 
 def answers(scores: pd.DataFrame) -> list[str]:
-    """sha256 of each row that a scorer returned: equal answers have equal ones, and no others."""
-    table = scores[OUTPUT].assign(as_of=scores["as_of"].astype("str"))
-    records = table.astype(object).where(table.notna(), None).to_dict("records")
-    return [hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest() for one in records]
+    """sha256 of each row that a scorer returned: equal answers have equal ones, and no others, whatever rows stand
+    beside them."""
+    texts = _objects({name: _in_json(scores[name]) for name in OUTPUT}, len(scores))
+    return [hashlib.sha256(text.encode()).hexdigest() for text in texts.to_pylist()]
 
 
 def find(workspace: Workspace, lead: str, at: pd.Timestamp | None) -> pd.DataFrame:
@@ -113,42 +116,69 @@ def rebuild(scorer: Any, entry: dict[str, Any]) -> pd.DataFrame:
 def _inputs(spec: dict[str, Any], rows: pd.DataFrame, activities: pd.DataFrame, changes: pd.DataFrame) -> list[str]:
     """What the scorer reads of each row, as JSON. Of the activities those recorded by the as-of date; of the changes
     all: a later one tells what the value was before."""
-    names = [CREATED_AT, CONVERTED_AT, LOST_AT, *(column["name"] for column in spec["profile"])]
-    table = rows[[LEAD_KEY, "as_of", *(name for name in names if name in rows)]]
-    keys = set(table[LEAD_KEY].dropna())
-    happened = _by_lead(activities, ACTIVITY_FIELDS, keys)
-    changed = _by_lead(changes, CHANGE_FIELDS, keys)
-    found = []
-    for one in table.astype(object).to_dict("records"):
-        lead, as_of = one[LEAD_KEY], one["as_of"]
-        own = [
-            {name: _plain(value) for name, value in event.items()}
-            for event in happened.get(lead, [])
-            if not event["recorded_at"] > as_of
-        ]
-        row = {str(name): _plain(value) for name, value in one.items()}
-        row |= {"activities": own, "changes": [_all_plain(change) for change in changed.get(lead, [])]}
-        found.append(json.dumps(row, sort_keys=True, ensure_ascii=False, allow_nan=False))
-    return found
+    known = [CREATED_AT, CONVERTED_AT, LOST_AT, *(column["name"] for column in spec["profile"])]
+    fields = {name: _in_json(rows[name]) for name in (LEAD_KEY, "as_of", *known) if name in rows}
+    fields["activities"] = _histories(rows, activities, ACTIVITY_FIELDS, by_then=True)
+    fields["changes"] = _histories(rows, changes, CHANGE_FIELDS, by_then=False)
+    return cast("list[str]", _objects(fields, len(rows)).to_pylist())
 
 
-def _by_lead(table: pd.DataFrame, fields: list[str], keys: set[Any]) -> dict[Any, list[dict[str, Any]]]:
-    own = table[table[LEAD_KEY].isin(keys)]
-    records = own[fields].astype(object).to_dict("records")
-    found: dict[Any, list[dict[str, Any]]] = {}
-    for lead, one in zip(own[LEAD_KEY], records, strict=True):
-        found.setdefault(lead, []).append({str(name): value for name, value in one.items()})
-    return found
+def _histories(rows: pd.DataFrame, table: pd.DataFrame, fields: list[str], *, by_then: bool) -> pa.Array:
+    """Of every row the records of its lead as a JSON list; with `by_then` without those recorded after the as-of
+    date."""
+    lead, words = pd.factorize(rows[LEAD_KEY])
+    owner = pd.Index(words).get_indexer(pd.Index(table[LEAD_KEY]))
+    own = np.argsort(owner, kind="stable")[np.count_nonzero(owner < 0) :]
+    table = table.iloc[own]
+    # A row without a key has no history.
+    row, event = pairs(np.where(lead < 0, len(words), lead), owner[own], len(words) + 1)
+    if by_then:
+        recorded, as_of = table["recorded_at"].to_numpy(), rows["as_of"].to_numpy()
+        then = ~(recorded[event] > as_of[row])
+        row, event = row[then], event[then]
+    texts = _objects({name: _in_json(table[name]) for name in fields}, len(table)).take(pa.array(event))
+    starts = np.searchsorted(row, np.arange(len(rows) + 1))
+    lists = pa.ListArray.from_arrays(pa.array(starts, type=pa.int32()), texts)
+    return _joined(["[", pc.binary_join(lists, pa.scalar(", ", pa.large_string())), "]"])
 
 
-def _all_plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in values.items()}
+def _objects(fields: dict[str, pa.Array], size: int) -> pa.Array:
+    """JSON objects, one per row, with their keys in order: as `json.dumps` writes them."""
+    parts: list[Any] = []
+    for number, name in enumerate(sorted(fields)):
+        parts += [f"{', ' if number else '{'}{json.dumps(name, ensure_ascii=False)}: ", fields[name]]
+    return _joined([*parts, "}"]) if size else pa.array([], type=pa.large_string())
+
+
+def _joined(parts: list[Any]) -> pa.Array:
+    """Texts side by side, some of them the same for every row."""
+    typed = [pa.scalar(part, pa.large_string()) if isinstance(part, str) else part for part in [*parts, ""]]
+    return pc.binary_join_element_wise(*typed)
+
+
+def _in_json(values: pd.Series) -> pa.Array:
+    """Every value as JSON holds it: missing ones are null, moments are ISO 8601, with fractions where they have any."""
+    if values.dtype.kind == "M":
+        moment = pa.array(values.to_numpy(dtype="datetime64[us]"))
+        second = moment.cast(pa.timestamp("s"), safe=False)
+        text = second.cast(pa.large_string())
+        whole = pc.equal(second.cast(moment.type), moment)
+        if not pc.all(whole).as_py():
+            text = pc.if_else(whole, text, moment.cast(pa.large_string()))
+        return _joined(['"', pc.binary_replace_slice(text, 10, 11, "T"), '"']).fill_null("null")
+    if values.dtype.kind == "f":
+        # By their bits: -0.0 and 0.0 are equal, and written otherwise.
+        code, bits = pd.factorize(values.to_numpy(dtype="float64").view("int64"))
+        distinct = bits.view("float64")
+        if np.isinf(distinct).any():
+            raise ValueError("JSON holds no infinite number")
+        words = ["null" if number != number else repr(number) for number in distinct.tolist()]
+    else:
+        code, others = pd.factorize(values)
+        words = [json.dumps(_plain(value), ensure_ascii=False) for value in others]
+    return pa.array([*words, "null"], type=pa.large_string()).take(pa.array(code % (len(words) + 1)))
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON holds it: missing ones are null, moments are ISO 8601."""
-    if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-        return None
-    if isinstance(value, pd.Timestamp):
-        return value.isoformat()
+    """A value as `json` takes it."""
     return value.item() if isinstance(value, np.generic) else value

@@ -21,7 +21,7 @@ import urllib.request
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.client import HTTPException
@@ -135,22 +135,6 @@ class Piece:
     unread: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class ScoringTables:
-    """What `leads score` was given, typed.
-
-    `leads`, `activities`, `changes`: as `pipeline.leads.tables` describes them, leads with `as_of` where the file has
-    it. `refused`: `table`, `row`, `lead_id` (NaN where it cannot be told), `reason`, `raw`. `unread`: by table, columns
-    that the contract does not name.
-    """
-
-    leads: pd.DataFrame
-    activities: pd.DataFrame
-    changes: pd.DataFrame
-    refused: pd.DataFrame
-    unread: dict[str, list[str]]
-
-
 def read_contract(workspace: Workspace, name: str) -> Resolved:
     """Read, check and resolve `data/contracts/<name>.yaml`.
 
@@ -261,12 +245,24 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _checked(path: Path, label: str, expected: str | None, max_bytes: int) -> str:
-    """Size and hash of a file; the hash is returned."""
+def check_size(path: Path, label: str, max_bytes: int) -> None:
+    """Refuse a file that is missing or larger than is allowed.
+
+    Raises:
+        SourceError: it is.
+    """
     try:
         size = path.stat().st_size
-        if size > max_bytes:
-            raise SourceError(_too_large(label, size, max_bytes))
+    except OSError as fault:
+        raise SourceError(f"{label}: cannot be read ({fault.strerror}).") from None
+    if size > max_bytes:
+        raise SourceError(_too_large(label, size, max_bytes))
+
+
+def _checked(path: Path, label: str, expected: str | None, max_bytes: int) -> str:
+    """Size and hash of a file; the hash is returned."""
+    check_size(path, label, max_bytes)
+    try:
         actual = files.sha256(path)
     except OSError as fault:
         raise SourceError(f"{label}: cannot be read ({fault.strerror}).") from None
@@ -322,6 +318,20 @@ def _downloaded(workspace: Workspace, file: File, *, max_bytes: int, log: Callab
         cause = getattr(fault, "reason", None) or fault
         raise SourceError(f"{label}: cannot be downloaded ({cause}).") from None
     return target
+
+
+def copy(stream: IO[bytes], out: IO[bytes], label: str, max_bytes: int) -> None:
+    """Copy a stream that cannot be read twice.
+
+    Raises:
+        SourceError: it holds more than `max_bytes`; no more than that is copied.
+    """
+    size = 0
+    while block := stream.read(2**20):
+        size += len(block)
+        if size > max_bytes:
+            raise SourceError(_too_large(label, size, max_bytes))
+        out.write(block)
 
 
 def _too_large(label: str, size: int, max_bytes: int) -> str:
@@ -724,8 +734,8 @@ def _guess(path: Path, max_bytes: int) -> tuple[dict[str, Any], list[str]]:
     return found, said
 
 
-def _kind(path: Path, file: File, max_bytes: int) -> Format:
-    with _opened(path, file, str(path), max_bytes) as (stream, name):
+def _kind(path: Path, file: File, max_bytes: int, label: str | None = None) -> Format:
+    with _opened(path, file, label or str(path), max_bytes) as (stream, name):
         return _format_of(stream, name)
 
 
@@ -783,41 +793,46 @@ def pieces_of_blocks(blocks: Iterable[Block], resolved: Resolved) -> Iterator[Pi
             yield Piece(table, len(cells), tables.type_table(table, numbered, resolved))
 
 
-def read_for_scoring(
-    resolved: Resolved,
-    leads: Path,
-    activities: Path | None = None,
-    changes: Path | None = None,
-    *,
-    max_bytes: int,
-) -> ScoringTables:
-    """Read raw tables that a user names, to be scored: CSV with the separator of the contract's files, or `.parquet`.
+@dataclass(frozen=True)
+class Given:
+    """A file that a user names on the command line, and what to call it in messages."""
 
-    Columns go by the source's names. Those that no score is made of may be absent or come on top; outcome columns may
-    be absent or empty, since open leads have none. A column `as_of` in leads is kept as a moment.
+    path: Path
+    label: str
+
+    @classmethod
+    def of(cls, path: Path | None) -> Given | None:
+        return None if path is None else cls(path, str(path))
+
+
+def pieces_for_scoring(resolved: Resolved, given: Mapping[str, Given | None], *, max_bytes: int) -> Iterator[Piece]:
+    """Raw tables that a user names, typed, in parts: leads, then activities, then changes; at least one part of each.
+
+    Text with the separator of the contract's files, or what the first bytes tell: Parquet, a workbook, gzip. Columns go
+    by the source's names. Those that no score is made of may be absent or come on top; outcome columns may be absent or
+    empty, since open leads have none. A column `as_of` in leads is kept as a moment.
+
+    Args:
+        given: by table; leads at least.
 
     Raises:
         SourceError: a file is missing, unreadable or wrong as a whole, lacks a column that a score needs, or has no
             leads; or activities or changes are given for a contract that has none.
     """
-    typed: dict[str, list[Typed]] = {table: [] for table in tables.TABLES}
-    left: dict[str, list[str]] = {table: [] for table in tables.TABLES}
-    for table, path in (("leads", leads), ("activities", activities), ("changes", changes)):
-        if path is None:
-            typed[table] = [tables.empty(table)]
+    files_ = {}
+    for table in tables.TABLES:
+        if (one := given.get(table)) is None:
             continue
         if table != "leads" and getattr(resolved.contract, table) is None:
-            raise SourceError(f"{path}: contract {resolved.name} has no {table}; leave the option out.")
-        _checked(path, str(path), None, max_bytes)
-        file = _as_given(path, getattr(resolved.contract.source, table), max_bytes)
-        parts = read_parts(path, file, str(path), max_bytes=max_bytes)
-        for piece in _typed_parts(table, parts, resolved, file, str(path), scoring=True):
-            typed[table].append(piece.typed)
-            left[table] = list(piece.unread)
-    refused = [part.refused.assign(table=table) for table, done in typed.items() for part in done]
-    whole = {table: pd.concat([part.table for part in done], ignore_index=True) for table, done in typed.items()}
-    columns = ["table", ROW, LEAD_KEY, "reason", "raw"]
-    return ScoringTables(**whole, refused=pd.concat(refused, ignore_index=True)[columns], unread=left)
+            raise SourceError(f"{one.label}: contract {resolved.name} has no {table}; leave the option out.")
+        check_size(one.path, one.label, max_bytes)
+        files_[table] = _as_given(one, getattr(resolved.contract.source, table), max_bytes)
+    for table in tables.TABLES:
+        if (one := given.get(table)) is None:
+            yield Piece(table, 0, tables.empty(table))
+            continue
+        parts = read_parts(one.path, files_[table], one.label, max_bytes=max_bytes)
+        yield from _typed_parts(table, parts, resolved, files_[table], one.label, scoring=True)
 
 
 def no_refusals() -> pd.DataFrame:
@@ -825,16 +840,16 @@ def no_refusals() -> pd.DataFrame:
     return _refused([]).assign(table=pd.Series(dtype="str"))[REFUSED_COLUMNS]
 
 
-def _as_given(path: Path, declared: File | None, max_bytes: int) -> File:
+def _as_given(given: Given, declared: File | None, max_bytes: int) -> File:
     """How to read a file named on the command line: as the contract's file of that table, but for its format.
 
     The first bytes tell the format; one that is not the contract's is read as that format is read by default.
     """
     base = declared if declared is not None else File(path="given")
-    kind = _kind(path, File(path="given"), max_bytes)
+    kind = _kind(given.path, File(path="given"), max_bytes, given.label)
     if kind != base.format:
-        return File(path=str(path), format=kind, missing=base.missing)
-    return base.model_copy(update={"path": str(path), "paths": None, "url": None, "member": None, "sha256": None})
+        return File(path=str(given.path), format=kind, missing=base.missing)
+    return base.model_copy(update={"path": str(given.path), "paths": None, "url": None, "member": None, "sha256": None})
 
 
 def _parts_of(source: Fetched, file: File, max_bytes: int) -> Iterator[Part]:

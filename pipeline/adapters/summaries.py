@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.adapters import batch, files, model_folder, registry, tracking
+from pipeline.adapters import batch, files, model_folder, registry, score_export, tracking
 from pipeline.errors import ArtefactError
 from pipeline.leads import drift
 from pipeline.params import Params
@@ -90,14 +90,14 @@ def _ranking(workspace: Workspace, params: Params) -> list[str]:
         if aside := provenance["source"]["leads"]["set_aside"]:
             return [f"Open leads         {aside:,}, set aside at ingest; rank them: leads score FILE --model VERSION"]
         return ["Open leads         none: every outcome in this source is decided"]
-    batch.export(result, workspace.root / RANKING, params.explain.reasons)
+    score_export.export(result, workspace.root / RANKING, params.explain.reasons)
     top = result.scores.head(TOP)
     width = max(map(len, top["lead_id"]))
     return [
         f"Call first         of {result.scored:,} open leads as of {top['as_of'].iloc[0]:%Y-%m-%d}; all: {RANKING}",
         *(
             f"  {row['lead_id']:<{width}}  score {row['score']:5.1f} ({100 * row['interval_low']:.1f} to "
-            f"{100 * row['interval_high']:.1f})  tier {row['tier']}  {batch.in_words(row['reasons'], 1)}"
+            f"{100 * row['interval_high']:.1f})  tier {row['tier']}  {score_export.in_words(row['reasons'], 1)}"
             for row in top.to_dict("records")
         ),
     ]

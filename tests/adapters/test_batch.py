@@ -1,13 +1,16 @@
 """Scoring files: every row comes out with a score, a reason, or in a note; and changed results are refused."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline import params as params_module
-from pipeline.adapters import batch, files, model_folder
+from pipeline.adapters import batch, files, model_folder, score_export
+from pipeline.adapters.sources import Given
 from pipeline.errors import ArtefactError, ModelError, SourceError
 from pipeline.leads import specification
 from pipeline.paths import Workspace
@@ -72,15 +75,16 @@ def score(scorer, tmp_path):
     """Score tables given as text; None: no such file."""
 
     def run(leads=LEADS, activities=ACTIVITIES, changes=CHANGES, resolved=None, as_of=NOW):
-        paths = []
+        given = {}
         for name, text in (("leads", leads), ("activities", activities), ("changes", changes)):
-            paths.append(None if text is None else tmp_path / f"{name}.csv")
             if text is not None:
-                paths[-1].write_text(text)
+                (tmp_path / f"{name}.csv").write_text(text)
+                given[name] = Given.of(tmp_path / f"{name}.csv")
+        work = Path(tempfile.mkdtemp(dir=tmp_path))
         result = batch.score_files(
-            scorer, resolved or small_history.resolved(), *paths, as_of=as_of, now=NOW, max_bytes=2**20
+            scorer, resolved or small_history.resolved(), given, work, as_of=as_of, now=NOW, max_bytes=2**20
         )
-        batch.export(result, tmp_path / "out.csv", 3)
+        score_export.export(result, tmp_path / "out.csv", 3)
         written = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
         assert [name for name in written if name != "top_reasons"] == OUTPUT
         assert list(result.scores) == OUTPUT and result.scores["as_of"].dtype == "datetime64[us]"
@@ -210,6 +214,8 @@ def test_results_that_were_changed_are_not_scored(scorer, project_root, tmp_path
 def test_reasons_in_words():
     told = [("visited the pricing page twice in 7 days", 12.3), ("Company size: 12 people", -3.1)]
     text = json.dumps([{"criterion": "", "group": "fit", "points": points, "text": words} for words, points in told])
-    assert batch.in_words(text, 1) == "+12.3 visited the pricing page twice in 7 days"
-    assert batch.in_words(text, 3) == "+12.3 visited the pricing page twice in 7 days; -3.1 Company size: 12 people"
-    assert batch.in_words("[]", 3) == ""
+    assert score_export.in_words(text, 1) == "+12.3 visited the pricing page twice in 7 days"
+    assert (
+        score_export.in_words(text, 3) == "+12.3 visited the pricing page twice in 7 days; -3.1 Company size: 12 people"
+    )
+    assert score_export.in_words("[]", 3) == ""

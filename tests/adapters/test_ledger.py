@@ -12,6 +12,7 @@ from pipeline.adapters import files, ledger, model_folder
 from pipeline.errors import ArtefactError, SourceError
 from pipeline.leads.snapshots import rows_at
 from pipeline.paths import Workspace
+from pipeline.scorer.model import OUTPUT
 
 AS_OF = pd.Timestamp("2024-10-10")
 
@@ -91,6 +92,45 @@ def test_a_lead_is_found_by_day_or_moment_newest_first(kept):
     shutil.rmtree(ledger.folder(workspace))
     with pytest.raises(SourceError, match="but with --no-ledger"):
         ledger.find(workspace, lead, None)
+
+
+def test_an_answer_has_one_hash_whatever_stands_beside_it():
+    moments = pd.to_datetime(["2024-01-01", "2024-01-02 10:00", "2024-01-02 10:00:00.5", None], format="ISO8601")
+    text = pd.Series(["ü", 'a"b', "", "x"], dtype="str")
+    scores = pd.DataFrame(dict.fromkeys(OUTPUT, text)).assign(
+        as_of=moments.astype("datetime64[us]"), score=[0.0, -0.0, float("nan"), 1 / 3]
+    )
+    alone = [ledger.answers(scores.iloc[[k]])[0] for k in range(4)]
+    assert ledger.answers(scores) == alone == ledger.answers(scores.iloc[::-1])[::-1]
+    assert len(set(alone)) == 4
+
+
+def test_inputs_are_as_json_writes_them_record_by_record(given):
+    scorer, rows, activities, changes = given
+    rows = rows.head(60).reset_index(drop=True)
+    rows["as_of"] += pd.to_timedelta([0, 3_600, 0.25] * 20, unit="s")
+    rows.loc[1, "industry"] = 'a"b\n=\u00fc'
+    rows.loc[2, "lead_id"] = None
+    rows.loc[3, "as_of"] = pd.NaT
+
+    def plain(value):
+        return None if pd.isna(value) else value.isoformat() if isinstance(value, pd.Timestamp) else value
+
+    def records(table, fields, lead):
+        own = table[table["lead_id"] == lead] if lead is not None else table.iloc[:0]
+        return [{name: plain(one[name]) for name in fields} for one in own[fields].astype(object).to_dict("records")]
+
+    names = ["lead_id", "as_of", "created_at", "converted_at", "lost_at"]
+    names += [column["name"] for column in scorer.spec["profile"]]
+    expected = []
+    for row in rows[names].astype(object).to_dict("records"):
+        lead, as_of = plain(row["lead_id"]), row["as_of"]
+        own = activities[~(activities["recorded_at"] > as_of)]
+        told = {name: plain(value) for name, value in row.items()}
+        told["activities"] = records(own, ["kind", "happened_at", "recorded_at"], lead)
+        told["changes"] = records(changes, ["column", "recorded_at", "old_value", "new_value"], lead)
+        expected.append(json.dumps(told, sort_keys=True, ensure_ascii=False))
+    assert ledger._inputs(scorer.spec, rows, activities, changes) == expected
 
 
 def test_an_entry_that_was_changed_is_found_out(given, kept):

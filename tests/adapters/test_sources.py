@@ -1021,21 +1021,34 @@ def test_a_contract_must_bear_the_name_of_its_file(workspace: Workspace, project
 # For scoring
 
 
+def for_scoring(
+    resolved: Resolved, leads: Path, activities: Path | None = None, changes: Path | None = None
+) -> dict[str, sources.Piece]:
+    """The pieces of files that are small enough for one each, by table."""
+    paths = {"leads": leads, "activities": activities, "changes": changes}
+    given = {table: sources.Given.of(path) for table, path in paths.items()}
+    found = list(sources.pieces_for_scoring(resolved, given, max_bytes=LIMIT))
+    assert [piece.table for piece in found] == list(tables.TABLES)
+    return {piece.table: piece for piece in found}
+
+
 def test_raw_tables_are_read_for_scoring(tmp_path: Path) -> None:
     resolved = resolve(parse(CONTRACT, file="small.yaml"))
     leads = tmp_path / "open.csv"
     leads.write_bytes(b"id;size;created;as_of;note\nL1;5;2024-01-01;2024-03-01;x\nL2;many;2024-01-01;2024-03-01;\nL3\n")
     (tmp_path / "acts.csv").write_bytes(ACTIVITIES)
-    found = sources.read_for_scoring(resolved, leads, tmp_path / "acts.csv", max_bytes=LIMIT)
-    assert found.leads["lead_id"].tolist() == ["L1"]
-    assert found.leads["as_of"].item() == pd.Timestamp("2024-03-01")
-    assert found.leads[["converted_at", "lost_at", "has_work_email"]].isna().all(axis=None)
-    assert len(found.activities) == 1 and len(found.changes) == 0
-    assert found.refused[["table", "row", "lead_id", "reason"]].fillna("?").to_numpy().tolist() == [
-        ["leads", 2, "L2", "line 3: column `size` is not a whole number"],
-        ["leads", 3, "?", "line 4: 1 field where the header has 5"],
+    found = for_scoring(resolved, leads, tmp_path / "acts.csv")
+    table = found["leads"].typed.table
+    assert table["lead_id"].tolist() == ["L1"]
+    assert table["as_of"].item() == pd.Timestamp("2024-03-01")
+    assert table[["converted_at", "lost_at", "has_work_email"]].isna().all(axis=None)
+    assert len(found["activities"].typed.table) == 1 and len(found["changes"].typed.table) == 0
+    assert found["leads"].typed.refused[["row", "lead_id", "reason"]].fillna("?").to_numpy().tolist() == [
+        [2, "L2", "line 3: column `size` is not a whole number"],
+        [3, "?", "line 4: 1 field where the header has 5"],
     ]
-    assert found.unread == {"leads": ["note"], "activities": ["note"], "changes": []}
+    unread = {name: piece.unread for name, piece in found.items()}
+    assert unread == {"leads": ("note",), "activities": ("note",), "changes": ()}
 
 
 def test_what_is_scored_may_have_another_format_than_the_history(tmp_path: Path) -> None:
@@ -1050,17 +1063,17 @@ def test_what_is_scored_may_have_another_format_than_the_history(tmp_path: Path)
     workbook(tmp_path / "c.xlsx", {"S": lines})
     pq.write_table(pa.table({name: [value] for name, value in zip(header, row, strict=True)}), tmp_path / "d.bin")
     for name in ("a.csv", "b.csv", "c.xlsx", "d.bin"):
-        found = sources.read_for_scoring(resolved, tmp_path / name, max_bytes=LIMIT)
-        assert found.leads[["lead_id", "size"]].to_numpy().tolist() == [["Lé", 5.0]], name
+        table = for_scoring(resolved, tmp_path / name)["leads"].typed.table
+        assert table[["lead_id", "size"]].to_numpy().tolist() == [["Lé", 5.0]], name
 
 
 def test_scoring_says_what_it_lacks(tmp_path: Path) -> None:
     resolved = resolve(parse(CONTRACT, file="small.yaml"))
     with pytest.raises(SourceError, match="cannot be read"):
-        sources.read_for_scoring(resolved, tmp_path / "none.csv", max_bytes=LIMIT)
+        for_scoring(resolved, tmp_path / "none.csv")
     (tmp_path / "open.csv").write_bytes(b"id;created\nL1;2024-01-01\n")
     with pytest.raises(SourceError, match="it lacks the column `size`"):
-        sources.read_for_scoring(resolved, tmp_path / "open.csv", max_bytes=LIMIT)
+        for_scoring(resolved, tmp_path / "open.csv")
     alone = resolve(
         parse(
             {k: v for k, v in CONTRACT.items() if k != "changes"}
@@ -1070,17 +1083,15 @@ def test_scoring_says_what_it_lacks(tmp_path: Path) -> None:
     )
     (tmp_path / "open.csv").write_bytes(b"id;created\nL1;2024-01-01\n")
     with pytest.raises(SourceError, match="contract small has no changes; leave the option out"):
-        sources.read_for_scoring(alone, tmp_path / "open.csv", None, tmp_path / "open.csv", max_bytes=LIMIT)
+        for_scoring(alone, tmp_path / "open.csv", None, tmp_path / "open.csv")
 
 
 def test_reading_history_and_reading_for_scoring_agree(workspace: Workspace, small: Resolved) -> None:
     typed = pieces(workspace, small)
     raw = workspace.raw
-    scoring = sources.read_for_scoring(
-        small, raw / "leads.csv", raw / "activities.csv", raw / "changes.csv", max_bytes=LIMIT
-    )
+    scoring = for_scoring(small, raw / "leads.csv", raw / "activities.csv", raw / "changes.csv")
     for piece in typed:
-        pd.testing.assert_frame_equal(getattr(scoring, piece.table), piece.typed.table)
+        pd.testing.assert_frame_equal(scoring[piece.table].typed.table, piece.typed.table)
 
 
 # The published files
