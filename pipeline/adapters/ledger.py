@@ -72,7 +72,8 @@ def answers(scores: pd.DataFrame) -> list[str]:
 
 
 def find(workspace: Workspace, lead: str, at: pd.Timestamp | None) -> pd.DataFrame:
-    """The entries of a lead, newest as-of date first; those of one day where `at` is a midnight, of one moment else.
+    """The entries of a lead, newest as-of date first; those of one day where `at` is a midnight, of one moment else. The
+    same answer to the same inputs, given among other leads too, is one entry.
 
     Raises:
         SourceError: there is none; the message says which as-of dates there are.
@@ -85,6 +86,7 @@ def find(workspace: Workspace, lead: str, at: pd.Timestamp | None) -> pd.DataFra
         raise SourceError(
             f"{place} holds no score of lead {lead}. `leads score` keeps every score there, but with --no-ledger."
         )
+    found = found.drop_duplicates(["as_of", "scorer", "answer", "inputs"])
     found = found.sort_values(["as_of", "model_version"], ascending=[False, True], ignore_index=True)
     if at is None:
         return found

@@ -79,6 +79,14 @@ def test_the_same_scores_again_add_nothing(given, kept):
     assert ledger.record(workspace, scorer, "a" * 64, nothing, rows.iloc[:0], activities, changes) is None
 
 
+def test_the_same_score_among_other_leads_is_found_once(given, kept):
+    workspace, scores = kept
+    scorer, rows, activities, changes = given
+    some, first = (table.iloc[:7].reset_index(drop=True) for table in (rows, scores))
+    assert ledger.record(workspace, scorer, "a" * 64, first, some, activities, changes) is not None
+    assert len(ledger.find(workspace, str(first["lead_id"].iloc[0]), AS_OF)) == 1
+
+
 def test_a_lead_is_found_by_day_or_moment_newest_first(kept):
     workspace, scores = kept
     lead = str(scores["lead_id"].iloc[0])
