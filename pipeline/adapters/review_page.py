@@ -51,6 +51,7 @@ def page(
     if version is not None and not (judged and judged["identical"]):
         parts.append(_commands(version, champion, approvals))
     parts.append(measured)
+    parts += _aged(decision["freshness"])
     parts.append(_beside(champion, judged))
     if decision["warnings"]:
         parts.append(f"**Warnings**, which the gate does not weigh:\n\n{_list(decision['warnings'])}")
@@ -76,6 +77,17 @@ def _commands(version: int, champion: Champion | None, approvals: int) -> str:
     ]
     two = "" if approvals == 1 else f" {approvals} people must approve it."
     return f"**To decide.**{two} `leads log` says who has decided what.\n\n```sh\n" + "\n".join(lines) + "\n```"
+
+
+def _aged(freshness: Mapping[str, str | None]) -> list[str]:
+    """Up to when outcomes are known; what that means on the day of approval, only that day can tell."""
+    until, newest = freshness["judged_until"], freshness["newest_recorded"]
+    if until is None or newest is None:
+        return []
+    return [
+        f"**Data.** The newest outcome that it was judged on is of {until[:10]}, the newest recorded moment of "
+        f"{newest[:10]}. `leads approve` says how old that is on the day."
+    ]
 
 
 def _beside(champion: Champion | None, judged: Mapping[str, Any] | None) -> str:

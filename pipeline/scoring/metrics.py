@@ -168,6 +168,30 @@ def _design_effect(label: pd.Series, lead: pd.Series) -> float:
     return max(1.0, float((apart.groupby(lead).sum() ** 2).sum()) / by_row) if by_row else 1.0
 
 
+def chance_error(
+    probability: Array | pd.Series, label: Array | pd.Series, lead: Array | pd.Series, bins: int, level: float
+) -> float:
+    """The calibration error that true chances stay within, in a share `level` of test windows like this.
+
+    The gap of a bin is then normal around 0, with the variance of its rate for as many rows as it is worth (see
+    `reliability`), and the error is the mean of their sizes: folded normals, their sum again taken as normal. It falls
+    with the root of the rows. Looks at one lead in different bins are taken as independent.
+    """
+    y, p = _checked(label, probability)
+    steps = _Steps(p)
+    number = _bins(steps.total(np.ones((1, len(p)))), bins)[0][steps.group]
+    rows = pd.DataFrame({"bin": number, "label": y[steps.order], "chance": p[steps.order]})
+    rows["lead"] = np.asarray(lead)[steps.order]
+    spread = np.array(
+        [
+            np.sqrt(float((part["chance"] * (1 - part["chance"])).sum()) * _design_effect(part["label"], part["lead"]))
+            for _, part in rows.groupby("bin")
+        ]
+    ) / len(rows)
+    mean, variance = np.sqrt(2 / np.pi) * spread.sum(), (1 - 2 / np.pi) * (spread**2).sum()
+    return float(mean + norm.ppf(level) * np.sqrt(variance))
+
+
 def summary(label: Array, probability: Array, *, bins: int) -> dict[str, float]:
     """Every metric of `METRICS`, and `base_rate`, on the rows given."""
     y, p = _checked(label, probability)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ArtefactError
-from pipeline.params import Champion, Drift, Register, Slack
+from pipeline.params import Champion, Drift, Freshness, Register, Slack
 from pipeline.scoring import gate, levels
 from pipeline.scoring.metrics import RANDOM_SPLIT
 from tests.fake_results import scores
@@ -25,16 +25,21 @@ LIMITS = Register(
     bootstrap_samples=200,
     min_test_conversions=50,
     champion=CHAMPION,
+    freshness=Freshness(judged_within_days=90, max_age_days=None),
     approvals=1,
     drift=DRIFT,
 )
 SOUND = {
-    "metrics": {"calibration_error": 0.02},
+    "metrics": {"calibration_error": 0.02, "signal": True, "conversions_needed": 0},
     "time_proof": {"pairs": 50, "differences": 0, "passed": True},
     "split_faults": {"leads_in_two_splits": 0, "horizon_past_end": 0, "out_of_window": 0},
     "excluded": ["deal_value", "lead_id"],
     "features": ["employees", "n_call_7d"],
     "against": (),
+    "newest": pd.Timestamp("2024-07-10"),
+    "horizon_days": 30,
+    "champion": None,
+    "bins": 10,
     "limits": LIMITS,
     "seed": 7,
 }
