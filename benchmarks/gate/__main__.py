@@ -5,9 +5,9 @@
 Every world is a demo history of its own seed, run through all stages; its scorer is approved, and is the champion that
 every candidate meets: it scores the raw test rows with its own code. A candidate is what other stages would have left:
 its chances of the test snapshots and, where that is its fault, its documents. Each goes through the stage `register`
-itself. Bad ones are of the kinds of `kinds.BAD`, in `--each` worlds per kind: the checks that name the fault must refuse
-it, no check that has nothing to do with it may, and the letter must say so. Better ones lie nearer to the demo's law, by
-the least margin at which the paired test of log-loss has 99 % power; a good gate accepts 38 of 40.
+itself. Bad ones are of the kinds of `kinds.BAD`, in `--each` worlds per kind: the checks that name the fault must
+refuse it, no check that has nothing to do with it may, and the letter must say so. Better ones lie nearer to the law,
+by the least margin at which the paired test of log-loss has 99 % power; a good gate accepts 38 of 40.
 
 With `--keep FOLDER` worlds are made there and used again by a later call; one takes minutes.
 """

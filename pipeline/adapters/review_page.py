@@ -107,15 +107,16 @@ def _beside(champion: Champion | None, judged: Mapping[str, Any] | None) -> str:
 
 
 def _checks(checks: Sequence[Mapping[str, Any]]) -> str:
-    """What was not met in full, first; what was met with figure and limit, in one line."""
-    lines = [f"**NOT met:** {check['sentence']}" for check in checks if not check["passed"]]
-    met = [
-        f"{check['name'].replace('_', ' ')} {_number(check['figure'])} (limit {_number(check['limit'])})"
-        for check in checks
-        if check["passed"]
-    ]
-    if met:
-        lines.append(f"met, {len(met)} of {len(checks)}: {'; '.join(met)}")
+    """Figure and limit of what was not met, and of what was, in a line each; the letter above has the sentences."""
+    lines = []
+    for passed, word in ((False, "**NOT met**"), (True, "met")):
+        some = [
+            f"{check['name'].replace('_', ' ')} {_number(check['figure'])} (limit {_number(check['limit'])})"
+            for check in checks
+            if check["passed"] == passed
+        ]
+        if some:
+            lines.append(f"{word}, {len(some)} of {len(checks)}: {'; '.join(some)}")
     return _list(lines)
 
 

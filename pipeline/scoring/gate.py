@@ -389,7 +389,8 @@ def _kept_out(inside: list[str], excluded: int) -> Check:
         len(inside),
         0,
         good=f"None of the {excluded:,} columns that the contract keeps out of the model is among its inputs.",
-        bad=f"The model reads {len(inside):,} of the columns that the contract keeps out: {', '.join(inside)}.",
+        bad=f"The model reads {len(inside):,} of the columns that the contract keeps out, and may read none: "
+        f"{', '.join(inside)}.",
         advice="However good its figures are, sales will not see these values when a lead is scored. Run `dvc repro` "
         "after the contract was changed; if a column is known in time, the contract may say so (`known_at`, "
         "`overrules_leak`).",

@@ -173,21 +173,19 @@ def chance_error(
 ) -> float:
     """The calibration error that true chances stay within, in a share `level` of test windows like this.
 
-    The gap of a bin is then normal around 0, with the variance of its rate for as many rows as it is worth (see
-    `reliability`), and the error is the mean of their sizes: folded normals, their sum again taken as normal. It falls
-    with the root of the rows. Looks at one lead in different bins are taken as independent.
+    The gap of a bin is then normal around 0, with the variance of so many draws of its chances times the design effect
+    (see `reliability`; here of the distances of label and chance, over all bins), and the error is the mean of their
+    sizes: folded normals, whose sum is again taken as normal. It falls with the root of the rows.
     """
     y, p = _checked(label, probability)
     steps = _Steps(p)
     number = _bins(steps.total(np.ones((1, len(p)))), bins)[0][steps.group]
-    rows = pd.DataFrame({"bin": number, "label": y[steps.order], "chance": p[steps.order]})
-    rows["lead"] = np.asarray(lead)[steps.order]
-    spread = np.array(
-        [
-            np.sqrt(float((part["chance"] * (1 - part["chance"])).sum()) * _design_effect(part["label"], part["lead"]))
-            for _, part in rows.groupby("bin")
-        ]
-    ) / len(rows)
+    rows = pd.DataFrame({"bin": number, "apart": (y - p)[steps.order], "variance": (p * (1 - p))[steps.order]})
+    rows["apart"] -= rows.groupby("bin")["apart"].transform("mean")
+    by_lead = rows.groupby([rows["bin"], np.asarray(lead)[steps.order]])["apart"].sum()
+    by_row = float((rows["apart"] ** 2).sum())
+    effect = max(1.0, float((by_lead**2).sum()) / by_row) if by_row else 1.0
+    spread = np.sqrt(effect * rows.groupby("bin")["variance"].sum().to_numpy()) / len(rows)
     mean, variance = np.sqrt(2 / np.pi) * spread.sum(), (1 - 2 / np.pi) * (spread**2).sum()
     return float(mean + norm.ppf(level) * np.sqrt(variance))
 
