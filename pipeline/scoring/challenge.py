@@ -143,8 +143,8 @@ def _figures(rows: pd.DataFrame, mine: Known, theirs: Known, limits: Register, b
     else:
         verdict = "not surely better, nor surely as good"
     advice = (
-        f"One as good as this passes once its data are newer by {limits.champion.newer_days} days; before that it must be "
-        "surely better."
+        f"One as good as this passes once its data are newer by {limits.champion.newer_days} days; before that it must "
+        "be surely better."
         if as_good
         else "The champion stays. A candidate that learned more, from newer outcomes or other criteria, may be tried."
     )

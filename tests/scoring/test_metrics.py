@@ -136,7 +136,7 @@ def test_the_error_that_chance_makes_falls_with_the_root_of_the_rows() -> None:
     one = metrics.chance_error(chance, label, np.arange(400), 10, 0.95)
     four = metrics.chance_error(np.tile(chance, 4), np.tile(label, 4), np.arange(1600), 10, 0.95)
     assert four == pytest.approx(one / 2, rel=1e-9)
-    # By hand: one bin of chances 0.5 has a standard error of 0.5 / 20; folded, its mean is 0.8 and its spread 0.6 of it.
+    # By hand: one bin of chances 0.5 has a standard error of 0.5 / 20; folded, its mean is 0.8 of it, its spread 0.6.
     even = metrics.chance_error(np.full(400, 0.5), np.tile([0, 1], 200), np.arange(400), 1, 0.95)
     assert even == pytest.approx(0.025 * (math.sqrt(2 / math.pi) + 1.6449 * math.sqrt(1 - 2 / math.pi)), rel=1e-4)
 
