@@ -24,7 +24,8 @@ def approve(
     anyway: Annotated[
         bool,
         typer.Option(
-            "--anyway", help="Although it was rejected, or judged against another champion; the note says why."
+            "--anyway",
+            help="Although it was rejected, or judged against another champion or on old outcomes; the note says why.",
         ),
     ] = False,
 ) -> None:
@@ -39,9 +40,18 @@ def approve(
     workspace, params = commands.project()
     name = params.run.contract
     found = approvals.approve(
-        tracking.open_store(workspace), name, version, by, note, asked=params.register_.approvals, anyway=anyway
+        tracking.open_store(workspace),
+        name,
+        version,
+        by,
+        note,
+        asked=params.register_.approvals,
+        max_age_days=params.register_.freshness.max_age_days,
+        anyway=anyway,
     )
     number = found.version.number
+    if found.age:
+        typer.echo(found.age)
     if found.waiting:
         typer.echo(f"version {number} of {name} is approved by {by.strip()}; one more person must, too")
     elif found.moved:

@@ -519,6 +519,14 @@ class Champion(Section):
     slack: Slack
 
 
+class Freshness(Section):
+    """Age of the newest outcome that a candidate was judged on, in days: before the newest moment of the history, and
+    before the day of approval (None: any)."""
+
+    judged_within_days: Positive
+    max_age_days: Positive | None
+
+
 class Register(Section):
     """Limits of the gate, and of the warnings beside it, and how many people approve."""
 
@@ -527,6 +535,7 @@ class Register(Section):
     bootstrap_samples: Annotated[int, Field(ge=50)]
     min_test_conversions: Positive
     champion: Champion
+    freshness: Freshness
     approvals: Annotated[int, Field(ge=1, le=2)]
     drift: Drift
 

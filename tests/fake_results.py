@@ -252,6 +252,8 @@ def decision(*, passed: bool, champion: dict[str, object] | None = None) -> dict
         "passed": passed,
         "letter": "Well measured.",
         "checks": [check],
+        "instead": None,
+        "freshness": {"judged_until": None, "newest_recorded": None},
         "warnings": [],
         "look_twice": [],
         "drift": drifted,

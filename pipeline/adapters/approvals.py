@@ -16,7 +16,17 @@ from itertools import zip_longest
 
 from pipeline.adapters import approval_log, registry
 from pipeline.adapters.approval_log import Act, Line, Log
-from pipeline.adapters.registry import AGAINST, CHALLENGER, CHAMPION, INCOMPARABLE, NOBODY, REJECTED, Version
+from pipeline.adapters.registry import (
+    AGAINST,
+    CHALLENGER,
+    CHAMPION,
+    INCOMPARABLE,
+    JUDGED_UNTIL,
+    NO_TIMES,
+    NOBODY,
+    REJECTED,
+    Version,
+)
 from pipeline.adapters.tracking import Store, answering, name_of
 from pipeline.errors import RegistryError
 
@@ -27,34 +37,47 @@ NAME_LENGTH, NOTE_LENGTH = 100, 1000
 @dataclass(frozen=True)
 class Outcome:
     """What became of an act. `before`: the champion until then. `moved`: False where nothing changed or more approvals
-    are `waiting`: so many names are still asked for."""
+    are `waiting`: so many names are still asked for. `age`: of the newest outcome that an approved version was judged
+    on, in a sentence; "" where its source has no times, or it is not known."""
 
     version: Version
     before: int | None
     moved: bool
     waiting: int = 0
+    age: str = ""
 
 
 def approve(
-    store: Store, contract: str, version: int | str, by: str, note: str, *, asked: int, anyway: bool = False
+    store: Store,
+    contract: str,
+    version: int | str,
+    by: str,
+    note: str,
+    *,
+    asked: int,
+    max_age_days: int | None = None,
+    anyway: bool = False,
 ) -> Outcome:
     """Make a version the champion, or sign for it where more than one approval is asked for.
 
     Args:
         asked: how many people must approve (`register.approvals` of params.yaml); only the last of them moves the
             alias. A signature counts until the champion moves or the version is rejected.
+        max_age_days: how old the newest outcome that it was judged on may be today (`register.freshness` of
+            params.yaml); None for any age.
         anyway: go on although the version was rejected, or the champion is not the one it was judged against, or could
-            not be compared with it.
+            not be compared with it, or its outcomes are too old.
 
     Raises:
         RegistryError: no such version; it did not pass the gate; its bytes are not those that were registered; it was
-            rejected, or not judged against this champion, and `anyway` is False; the same person has signed before;
-            `by` or `note` is no text of one line; the log has faults.
+            rejected, not judged against this champion, or on outcomes too old, and `anyway` is False; the same person
+            has signed before; `by` or `note` is no text of one line; the log has faults.
     """
     by, note = _signed(by, note)
     with store.lock():
         log, known, before = _standing(store, contract)
         wanted = registry.pick(known, contract, version)
+        days = _age_days(wanted)
         if wanted.gate != "passed":
             raise RegistryError(
                 f"version {wanted.number} of {name_of(contract)} did not pass the gate, or does so no longer; only one "
@@ -64,7 +87,7 @@ def approve(
         registry.refuse_altered(store, contract, wanted.number)
         if before is not None and before.number == wanted.number:
             return Outcome(wanted, before.number, moved=False)
-        doubts = _doubts(known, wanted, before)
+        doubts = [*_doubts(known, wanted, before), *_too_old(wanted, days, max_age_days)]
         if doubts and not anyway:
             raise RegistryError(" ".join([*doubts, "Or approve it with --anyway, and say in the note why."]))
         names = _names(log.lines, wanted)
@@ -79,7 +102,8 @@ def approve(
             log = approval_log.append(store, log, replace(line, state="done"))
             approval_log.mirror(store, contract, log)
         waiting = 0 if last else asked - len(names) - 1
-        return Outcome(wanted, before.number if before else None, moved=last, waiting=waiting)
+        age = "" if days is None else _aged(wanted, days)
+        return Outcome(wanted, before.number if before else None, moved=last, waiting=waiting, age=age)
 
 
 def reject(store: Store, contract: str, version: int | str, by: str, note: str) -> Version:
@@ -371,6 +395,38 @@ def _doubts(known: Sequence[Version], wanted: Version, now: Version | None) -> l
         was = numbers.get(against, "a version that is gone")
         said = f"Version {wanted.number} was judged against {was} as champion; since then it has become {stands}."
     return [*found, f"{said} Judge it again with its results in data/ (`dvc repro -f register`), or train anew."]
+
+
+def _age_days(version: Version) -> int | None:
+    """Whole days from the newest outcome that a version was judged on until now; None where that is not known."""
+    told = version.tags.get(JUDGED_UNTIL, NO_TIMES)
+    if told == NO_TIMES:
+        return None
+    # The source's moments are in UTC, and name no zone.
+    until = datetime.datetime.fromisoformat(told).replace(tzinfo=datetime.UTC)
+    return (datetime.datetime.fromisoformat(_now()) - until).days
+
+
+def _aged(version: Version, days: int) -> str:
+    until = version.tags[JUDGED_UNTIL][:10]
+    return f"The newest outcome that version {version.number} was judged on is of {until}, {days:,} days ago."
+
+
+def _too_old(version: Version, days: int | None, limit: int | None) -> list[str]:
+    """Why the age of its outcomes speaks against a version, as a sentence; none where it does not."""
+    if limit is None or version.tags.get(JUDGED_UNTIL) == NO_TIMES:
+        return []
+    if days is None:
+        return [
+            f"It is not known how old the outcomes are that version {version.number} was judged on; at most {limit:,} "
+            "days are allowed (register.freshness.max_age_days)."
+        ]
+    if days <= limit:
+        return []
+    return [
+        f"{_aged(version, days)} At most {limit:,} days are allowed (register.freshness.max_age_days): extract the "
+        "source anew, and run `dvc repro`."
+    ]
 
 
 def _rejection(version: Version) -> str:

@@ -38,7 +38,7 @@ TABLES = ("explain/contributions.parquet", "evaluate/scores.parquet", "evaluate/
 FOLDERS = ("train/members", "calibrate/scorer")
 
 #: What decision.json holds beside the name of the candidate, and an MLflow run holds too.
-DECIDED = ("passed", "letter", "checks", "warnings", "look_twice", "drift", "champion")
+DECIDED = ("passed", "letter", "checks", "instead", "freshness", "warnings", "look_twice", "drift", "champion")
 
 #: The tag that MLflow shows as a run's description.
 NOTE = "mlflow.note.content"
@@ -176,9 +176,9 @@ def log(store: Store, candidate: Candidate, decision: Mapping[str, Any], drift: 
     """Log a candidate and, where its decision says so, register it as the challenger. Nothing is done twice.
 
     Args:
-        decision: `passed`, `letter` and `checks`, as `scoring.gate` gives them, `warnings` and
-            `look_twice` (sentences), `drift` (in figures) and `champion` (as `beside` gives it), as plain
-            data; see `DECIDED`.
+        decision: `passed`, `letter`, `checks` and `instead`, as `scoring.gate` gives them, `freshness` (as
+            `leads.lineage` gives it), `warnings` and `look_twice` (sentences), `drift` (in figures) and `champion` (as
+            `beside` gives it), as plain data; see `DECIDED`.
         drift: the history against the accepted one, as `leads.drift.compare` gives it.
 
     A run that a kill left half logged is deleted (MLflow keeps deleted runs until `mlflow gc`) and logged anew.
@@ -210,6 +210,7 @@ def log(store: Store, candidate: Candidate, decision: Mapping[str, Any], drift: 
                 "split": candidate.split,
                 "study": candidate.study,
                 "model_version": str(candidate.metrics["model_version"]),
+                registry.JUDGED_UNTIL: decision["freshness"]["judged_until"] or registry.NO_TIMES,
                 **_judged_against(candidate, decision),
                 **candidate.cautions,
             }
@@ -361,7 +362,7 @@ def _measured(candidate: Candidate) -> str:
     rivals = tables["rivals"].query("metric == 'log_loss' and system != 'candidate'")
     lines = []
     for name, (form, words) in HEADLINE.items():
-        if name in metrics:
+        if metrics.get(name) is not None:
             span = " to ".join(form.format(end) for end in ranges[name]) if name in ranges else "no interval"
             lines.append(f"- **{form.format(metrics[name])}** ({span}) {words}")
     beside = ", ".join(

@@ -39,6 +39,9 @@ AGAINST, NOBODY = "judged_against", "nobody"
 #: Tag of a version that could not be compared with that champion: why not; "" where it could.
 INCOMPARABLE = "not_comparable"
 
+#: Tag of a version: up to when the outcomes that it was judged on are known, or `NO_TIMES`.
+JUDGED_UNTIL, NO_TIMES = "judged_until", "no times"
+
 #: The scorer's folder among a run's artifacts.
 SCORER = "scorer"
 

@@ -52,6 +52,7 @@ def page(
     if version is not None and not (judged and judged["identical"]):
         parts.append(_commands(version, champion, approvals))
     parts.append(measured)
+    parts += _aged(decision["freshness"])
     parts.append(_beside(champion, judged))
     if decision["warnings"]:
         parts.append(f"**Warnings**, which the gate does not weigh:\n\n{_list(decision['warnings'])}")
@@ -88,6 +89,17 @@ def _commands(version: int, champion: Champion | None, approvals: int) -> str:
     return f"**To decide.**{two} `leads log` says who has decided what.\n\n```sh\n" + "\n".join(lines) + "\n```"
 
 
+def _aged(freshness: Mapping[str, str | None]) -> list[str]:
+    """Up to when outcomes are known; what that means on the day of approval, only that day can tell."""
+    until, newest = freshness["judged_until"], freshness["newest_recorded"]
+    if until is None or newest is None:
+        return []
+    return [
+        f"**Data.** The newest outcome that it was judged on is of {until[:10]}, the newest recorded moment of "
+        f"{newest[:10]}. `leads approve` says how old that is on the day."
+    ]
+
+
 def _beside(champion: Champion | None, judged: Mapping[str, Any] | None) -> str:
     if judged is None:
         return "**Champion.** There was none when this was judged."
@@ -105,15 +117,16 @@ def _beside(champion: Champion | None, judged: Mapping[str, Any] | None) -> str:
 
 
 def _checks(checks: Sequence[Mapping[str, Any]]) -> str:
-    """What was not met in full, first; what was met with figure and limit, in one line."""
-    lines = [f"**NOT met:** {check['sentence']}" for check in checks if not check["passed"]]
-    met = [
-        f"{check['name'].replace('_', ' ')} {_number(check['figure'])} (limit {_number(check['limit'])})"
-        for check in checks
-        if check["passed"]
-    ]
-    if met:
-        lines.append(f"met, {len(met)} of {len(checks)}: {'; '.join(met)}")
+    """Figure and limit of what was not met, and of what was, in a line each; the letter above has the sentences."""
+    lines = []
+    for passed, word in ((False, "**NOT met**"), (True, "met")):
+        some = [
+            f"{check['name'].replace('_', ' ')} {_number(check['figure'])} (limit {_number(check['limit'])})"
+            for check in checks
+            if check["passed"] == passed
+        ]
+        if some:
+            lines.append(f"{word}, {len(some)} of {len(checks)}: {'; '.join(some)}")
     return _list(lines)
 
 

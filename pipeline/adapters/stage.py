@@ -137,11 +137,15 @@ class Stage:
         share = 1 - cut.train_share - cut.calibrate_share
         in_all = math.ceil(wanted / share)
         more = "" if conversions is None else f", {max(0, in_all - conversions):,} more than the {conversions:,} of now"
-        card = self.workspace.root / "data" / "cards" / f"{self.params.run.contract}.yaml"
         return (
             f"The gate asks for {wanted:,} conversions in the test window, the newest {share:.0%} of the leads: that "
-            f"takes a history with about {in_all:,} conversions{more}. {meanwhile(card.is_file())}"
+            f"takes a history with about {in_all:,} conversions{more}. {self.meanwhile()}"
         )
+
+    def meanwhile(self) -> str:
+        """What ranks the leads without a model, as a sentence. It looks for the contract's card, and does not read it:
+        no result may depend on this."""
+        return meanwhile((self.workspace.root / "data" / "cards" / f"{self.params.run.contract}.yaml").is_file())
 
     def _replace(self) -> None:
         owned = {artefact.file for artefact in catalogue.values() if artefact.stage == self.name} - {"manifest.json"}

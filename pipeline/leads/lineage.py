@@ -29,8 +29,19 @@ class Known:
 
 def known(contract: Mapping[str, Any], splits: pd.DataFrame, provenance: Mapping[str, Any]) -> Known:
     """How a scorer was taught, from what its stages wrote: the resolved contract, the windows, the provenance."""
-    newest = provenance["newest_recorded_at"]
-    return Known(contract, splits, None if newest is None else pd.Timestamp(newest), provenance["source"])
+    return Known(contract, splits, newest(provenance), provenance["source"])
+
+
+def newest(provenance: Mapping[str, Any]) -> pd.Timestamp | None:
+    """The newest moment that a history holds; None where its source has no times."""
+    told = provenance["newest_recorded_at"]
+    return None if told is None else pd.Timestamp(told)
+
+
+def freshness(judged_until: pd.Timestamp | None, newest_recorded: pd.Timestamp | None) -> dict[str, str | None]:
+    """Up to when outcomes of the test window are known, and the newest moment of the history, as plain data."""
+    moments = {"judged_until": judged_until, "newest_recorded": newest_recorded}
+    return {name: None if moment is None else moment.isoformat() for name, moment in moments.items()}
 
 
 def differs(mine: Known, theirs: Known) -> str:

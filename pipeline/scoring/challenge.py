@@ -18,10 +18,14 @@ from scipy import stats
 from pipeline.leads.lineage import Known, differs, taught
 from pipeline.params import Evaluate, Register
 from pipeline.scoring import metrics
-from pipeline.scoring.gate import Check
+from pipeline.scoring.gate import Check, named, signed
 from pipeline.scoring.weights import error_by_lead
 
 DAY = pd.Timedelta(days=1)
+
+#: What a candidate that ranks or is calibrated worse would have to change.
+TOP = "Whom sales calls first would be chosen worse, whatever it gains elsewhere; data/evaluate/lift.csv shows where."
+OFF = "Its scores would say less what they promise; data/evaluate/reliability.csv shows which are off."
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,11 @@ def _figures(rows: pd.DataFrame, mine: Known, theirs: Known, limits: Register, b
             "the champion"
         )
 
+    def check(metric: str, figure: float, limit: float, sentence: str, advice: str) -> Check:
+        passed = figure > limit
+        how = f"the gain that is sure at {100 * limits.confidence:g} % is {signed(figure)}, and must be above {limit:g}"
+        return Check(f"champion_{metric}", figure, limit, passed, f"{sentence} ({how}).", "" if passed else advice)
+
     sure, days = gain("log_loss", -1.0), _days(mine, theirs)
     as_good, newer = sure > -slack.log_loss, days >= limits.champion.newer_days
     if sure > 0:
@@ -128,29 +137,28 @@ def _figures(rows: pd.DataFrame, mine: Known, theirs: Known, limits: Register, b
         verdict = f"surely no worse than by {slack.log_loss:g}, from data that are newer by {days:.0f} days"
     elif as_good:
         verdict = (
-            f"as good, not surely better, from data that are newer by {max(0.0, days):.0f} days; "
-            f"{limits.champion.newer_days} are asked for"
+            f"as good, not surely better, from data that are newer by {max(0.0, days):.0f} days; as good is enough "
+            f"from {limits.champion.newer_days} days on"
         )
     else:
         verdict = "not surely better, nor surely as good"
+    advice = (
+        f"One as good as this passes once its data are newer by {limits.champion.newer_days} days; before that it must "
+        "be surely better."
+        if as_good
+        else "The champion stays. A candidate that learned more, from newer outcomes or other criteria, may be tried."
+    )
     limit = -slack.log_loss if newer else 0.0
-    checks = [
-        Check(
-            "champion_log_loss",
-            sure,
-            limit,
-            sure > limit,
-            f"{said('log_loss', 'log-loss')}: {verdict} (sure gain {sure:+.4f}).",
-        )
-    ]
-    for metric, direction, allowed, words in (
-        ("lift_10", 1.0, slack.lift_10, "lift in the top tenth"),
-        ("calibration_error", -1.0, slack.calibration_error, "calibration error"),
+    checks = [check("log_loss", sure, limit, f"{said('log_loss', 'log-loss')}: {verdict}", advice)]
+    for metric, direction, allowed, words, advice in (
+        ("lift_10", 1.0, slack.lift_10, "lift in the top tenth", TOP),
+        ("calibration_error", -1.0, slack.calibration_error, "calibration error", OFF),
     ):
         sure = gain(metric, direction)
-        verdict = "surely no worse" if sure > -allowed else "it may be worse"
-        sentence = f"{said(metric, words)}: {verdict} than by {allowed:g} (sure gain {sure:+.4f})."
-        checks.append(Check(f"champion_{metric}", sure, -allowed, sure > -allowed, sentence))
+        verdict = (
+            f"surely no worse than by {allowed:g}" if sure > -allowed else f"it may be worse by more than {allowed:g}"
+        )
+        checks.append(check(metric, sure, -allowed, f"{said(metric, words)}: {verdict}", advice))
     return checks
 
 
@@ -162,12 +170,14 @@ def _days(mine: Known, theirs: Known) -> float:
 
 
 def _newer(days: float) -> Check:
+    if days >= 0:
+        sentence = f"Its newest recorded moment lies {days:.0f} days after the champion's."
+        return Check("champion_data", days, 0.0, True, sentence)
     sentence = (
-        f"Its newest recorded moment lies {days:.0f} days after the champion's."
-        if days >= 0
-        else f"Its data are older than the champion's: the newest recorded moment lies {-days:.0f} days before."
+        f"Its data are older than the champion's: its newest recorded moment lies {-days:.0f} days before; none is "
+        "allowed."
     )
-    return Check("champion_data", days, 0.0, days >= 0, sentence)
+    return Check("champion_data", days, 0.0, False, sentence, "Extract the source anew, and run `dvc repro`.")
 
 
 def _slices(rows: pd.DataFrame, categories: Sequence[str], slack: float, confidence: float, min_rows: int) -> Check:
@@ -180,19 +190,21 @@ def _slices(rows: pd.DataFrame, categories: Sequence[str], slack: float, confide
         if len(mine) >= min_rows
     ]
     z = stats.norm.ppf(1 - (1 - confidence) / 2 / max(1, len(groups)))
-    worse, widest = [], 0.0
+    worse: list[tuple[float, str]] = []
+    widest = 0.0
     for name, mine in groups:
         apart = (mine["label"] - mine["candidate"]).to_numpy(dtype="float64")
         gap, before = abs(float(apart.mean())), abs(float((mine["label"] - mine["champion"]).mean()))
         sure = gap > z * error_by_lead(apart - apart.mean(), mine["lead_id"].to_numpy())
         widest = max(widest, gap - before if sure else 0.0)
         if sure and gap - before > slack:
-            worse.append(f"{name} ({100 * gap:.1f} points off, the champion {100 * before:.1f})")
+            worse.append((before - gap, f"{name} ({100 * gap:.1f} points off, the champion {100 * before:.1f})"))
     sentence = (
         f"In none of {len(groups):,} groups of leads do score and outcome lie surely further apart than with the "
         f"champion by more than {100 * slack:.1f} points."
         if not worse
-        else f"Score and outcome lie surely further apart than with the champion in {len(worse):,} of {len(groups):,} "
-        f"groups of leads: {', '.join(worse)}."
+        else f"Score and outcome lie surely further apart than with the champion by more than {100 * slack:.1f} points "
+        f"in {len(worse):,} of {len(groups):,} groups of leads: {named([words for _, words in sorted(worse)])}."
     )
-    return Check("champion_slices", widest, slack, not worse, sentence)
+    advice = "data/evaluate/slices.csv has every group. See whether the candidate learned from such leads at all."
+    return Check("champion_slices", widest, slack, not worse, sentence, advice if worse else "")

@@ -168,6 +168,28 @@ def _design_effect(label: pd.Series, lead: pd.Series) -> float:
     return max(1.0, float((apart.groupby(lead).sum() ** 2).sum()) / by_row) if by_row else 1.0
 
 
+def chance_error(
+    probability: Array | pd.Series, label: Array | pd.Series, lead: Array | pd.Series, bins: int, level: float
+) -> float:
+    """The calibration error that true chances stay within, in a share `level` of test windows like this.
+
+    The gap of a bin is then normal around 0, with the variance of so many draws of its chances times the design effect
+    (see `reliability`; here of the distances of label and chance, over all bins), and the error is the mean of their
+    sizes: folded normals, whose sum is again taken as normal. It falls with the root of the rows.
+    """
+    y, p = _checked(label, probability)
+    steps = _Steps(p)
+    number = _bins(steps.total(np.ones((1, len(p)))), bins)[0][steps.group]
+    rows = pd.DataFrame({"bin": number, "apart": (y - p)[steps.order], "variance": (p * (1 - p))[steps.order]})
+    rows["apart"] -= rows.groupby("bin")["apart"].transform("mean")
+    by_lead = rows.groupby([rows["bin"], np.asarray(lead)[steps.order]])["apart"].sum()
+    by_row = float((rows["apart"] ** 2).sum())
+    effect = max(1.0, float((by_lead**2).sum()) / by_row) if by_row else 1.0
+    spread = np.sqrt(effect * rows.groupby("bin")["variance"].sum().to_numpy()) / len(rows)
+    mean, variance = np.sqrt(2 / np.pi) * spread.sum(), (1 - 2 / np.pi) * (spread**2).sum()
+    return float(mean + norm.ppf(level) * np.sqrt(variance))
+
+
 def summary(label: Array, probability: Array, *, bins: int) -> dict[str, float]:
     """Every metric of `METRICS`, and `base_rate`, on the rows given."""
     y, p = _checked(label, probability)

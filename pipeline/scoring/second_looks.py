@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-#: Names in a sentence before the rest is only counted.
-NAMED = 3
+from pipeline.scoring.gate import named
 
 
 def second_looks(
@@ -37,25 +36,25 @@ def second_looks(
     misleading = criteria[criteria["verdict"] == "misleads"]
     if len(misleading):
         weight = f"{misleading['share'].sum():.1%} of all points"
-        names = _named(misleading["criterion"])
+        names = named(misleading["criterion"])
         found.append(f"Left out, these criteria would make later scores better, not worse: {names} ({weight}).")
     for table, name, what in ((reliability, "bin", "score bins"), (months, "month", "months of the test window")):
         off = table[~table["holds"].astype(bool)]
         if len(off):
-            names = _named(off[name].astype(str))
+            names = named(off[name].astype(str))
             found.append(f"In {len(off)} of {len(table)} {what} conversions lie surely off the scores: {names}.")
     off = slices[~slices["holds"].astype(bool)]
     if len(off):
         worst = off.loc[off["gap"].abs().sort_values(ascending=False, kind="stable").index]
-        names = _named(f"{row['feature']} {row['value']} ({row['gap']:+.1%})" for row in worst.to_dict("records"))
+        names = named(f"{row['feature']} {row['value']} ({row['gap']:+.1%})" for row in worst.to_dict("records"))
         found.append(f"In {len(off)} of {len(slices)} slices conversions lie surely off the scores: {names}.")
     unequal = groups[groups["below_four_fifths"].astype(bool)]
     if len(unequal):
-        names = _named(dict.fromkeys(unequal["feature"]))
+        names = named(dict.fromkeys(unequal["feature"]))
         found.append(f"{len(unequal)} of {len(groups)} groups reach the first tier far less often: {names}.")
     suspect = leaks[(leaks["verdict"] == "suspect") & leaks["in_model"].astype(bool)]
     if len(suspect):
-        found.append(f"Columns that may know the outcome are in the model: {_named(suspect['column'])}.")
+        found.append(f"Columns that may know the outcome are in the model: {named(suspect['column'])}.")
     lost = {name: 1 - counts["kept"] / counts["rows"] for name, counts in kept.items() if counts["rows"]}
     if any(lost.values()):
         shares = ", ".join(f"{share:.1%} of {name}" for name, share in lost.items() if share)
@@ -63,9 +62,3 @@ def second_looks(
     if not repeatable:
         found.append("The search cannot be repeated to the byte.")
     return found
-
-
-def _named(names: Any) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
-    return ", ".join(listed[:NAMED]) + more

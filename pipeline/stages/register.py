@@ -31,6 +31,7 @@ def run(stage: Stage) -> None:
     candidate = candidates.collect(stage.workspace, stage.params)
     store = tracking.open_store(stage.workspace)
     champion = registry.champion(store, resolved.name)
+    newest = lineage.newest(stage.json("ingest/provenance.json"))
     accepted, known = registry.accepted(store, resolved.name, candidate.name) or (None, None)
 
     # Call
@@ -46,9 +47,14 @@ def run(stage: Stage) -> None:
         excluded=[*resolved.excluded, *(resolved.names[name] for name in resolved.excluded if name in resolved.names)],
         features=[*(column["source"] for column in spec["profile"]), *(part["name"] for part in feature_list(spec))],
         against=beside.checks,
+        newest=newest,
+        horizon_days=spec["horizon_days"],
+        champion=champion.number if champion else None,
         limits=limits,
+        bins=stage.params.evaluate.bins,
         seed=stage.params.run.seed,
     ).as_dict()
+    decision["freshness"] = lineage.freshness(gate.judged_until(scores["as_of"], newest, spec["horizon_days"]), newest)
     overruled = leakage.overruled(leaks)
     max_shift = stage.params.evaluate.max_shift
     cautions = gate.cautions(metrics=metrics, max_shift=max_shift, overruled=overruled, undecided=resolved.undecided)

@@ -56,7 +56,7 @@ def run(stage: Stage) -> None:
         },
     )
     if not found.found:
-        stage.log.warning(found.warning(params.min_signal))
+        stage.log.warning(f"{found.warning(params.min_signal)} {stage.meanwhile()}")
     stage.log.info(
         f"{len(margin.members)} members with weights {np.round(margin.weights, 2).tolist()} from "
         f"{len(snapshots):,} snapshots, {int(label.sum()):,} conversions, {features.shape[1]} features; out of sample "

@@ -142,6 +142,40 @@ def test_a_version_that_could_not_be_compared_with_the_champion_needs_anyway(sto
     assert lines(store)[-1].anyway
 
 
+@pytest.mark.parametrize(
+    ("told", "limit", "why_not"),
+    [
+        ("2025-01-01T00:00:00", None, ""),
+        ("2025-01-01T00:00:00", 90, ""),
+        ("2025-01-01T00:00:00", 89, "judged on is of 2025-01-01, 90 days ago. At most 89 days are allowed"),
+        (None, 89, "not known how old the outcomes are that version 1 was judged on; at most 89 days"),
+        (None, None, ""),
+        ("no times", 1, ""),
+    ],
+)
+def test_outcomes_that_are_too_old_on_the_day_need_anyway(store, monkeypatch, told, limit, why_not):
+    monkeypatch.setattr(approvals, "_now", lambda: "2025-04-01T23:59:00.000000+00:00")
+    if told is not None:
+        store.client.set_model_version_tag("lead-scoring-demo", "1", registry.JUDGED_UNTIL, told)
+    judged(store, 1)
+
+    def act(**how):
+        return approvals.approve(store, "demo", 1, "A. Reviewer", "why", asked=1, max_age_days=limit, **how)
+
+    if why_not:
+        with pytest.raises(RegistryError, match=why_not):
+            act()
+        assert lines(store) == []
+        found = act(anyway=True)
+        assert lines(store)[-1].anyway
+    else:
+        found = act()
+        assert not lines(store)[-1].anyway
+    assert found.moved
+    aged = "The newest outcome that version 1 was judged on is of 2025-01-01, 90 days ago."
+    assert found.age == (aged if told == "2025-01-01T00:00:00" else "")
+
+
 def stored(store, version):
     return Path(store.client.get_run(registry.find(store, "demo", version).run_id).info.artifact_uri) / "scorer"
 

@@ -40,8 +40,15 @@ def test_a_refusal_has_no_version_nothing_to_sign_and_says_what_was_not_met_firs
     assert text.startswith("**Refused by the gate.**")
     assert "leads approve" not in text
     checks = text.partition("**Checks of the gate**\n\n")[2].splitlines()
-    assert checks[0] == "- **NOT met:** Nothing proves it."
+    assert checks[0] == "- **NOT met**, 1 of 3: time proof not measured (limit 0)"
     assert checks[1] == "- met, 2 of 3: calibration error 0.0078 (limit 0.03); test conversions 1,944 (limit 50)"
+
+
+def test_it_says_up_to_when_outcomes_are_known_where_the_source_has_times():
+    told = {"judged_until": "2024-12-31T00:00:00", "newest_recorded": "2025-01-01T09:30:00"}
+    text = shown({"freshness": told})
+    assert "newest outcome that it was judged on is of 2024-12-31, the newest recorded moment of 2025-01-01." in text
+    assert "**Data.**" not in shown()
 
 
 def test_the_champion_stands_beside_it_with_who_approved_it():

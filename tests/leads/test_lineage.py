@@ -46,6 +46,13 @@ def test_leads_created_before_the_end_of_what_taught_it_were_seen():
     assert lineage.taught(rows, created, random, random).tolist() == [False] * 3
 
 
+def test_moments_of_a_candidate_are_plain_data():
+    newest = lineage.newest({"newest_recorded_at": "2024-07-01T09:30:00"})
+    told = lineage.freshness(pd.Timestamp("2024-06-30"), newest)
+    assert told == {"judged_until": "2024-06-30T00:00:00", "newest_recorded": "2024-07-01T09:30:00"}
+    assert set(lineage.freshness(None, None).values()) == {None}
+
+
 def test_a_source_without_moments_has_no_newest_one():
     found = lineage.known({}, pd.DataFrame(), {"newest_recorded_at": None, "source": {}})
     assert found.newest is None and np.array_equal(found.splits, pd.DataFrame())

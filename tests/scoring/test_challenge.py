@@ -86,7 +86,10 @@ def test_a_copy_and_one_that_is_a_little_worse_gain_nothing(settings):
     champion = noisy(truth, 0.6, 1)
     copy = judge(settings, frame, champion.copy(), champion)
     assert failed(copy) == ["champion_log_loss"]
-    assert "as good, not surely better, from data that are newer by 0 days; 28 are asked for" in copy.checks[0].sentence
+    assert (
+        "as good, not surely better, from data that are newer by 0 days; as good is enough from 28 days"
+        in copy.checks[0].sentence
+    )
     shaken = expit(np.log(champion / (1 - champion)) + np.random.default_rng(3).normal(0, 0.1, len(frame)))
     assert "champion_log_loss" in failed(judge(settings, frame, shaken, champion))
 
@@ -117,6 +120,14 @@ def test_a_group_that_is_met_worse_is_named(settings):
     mine = (frame["source"] == "event").to_numpy()
     gaps = [abs(frame["label"][mine].mean() - chance[mine].mean()) for chance in (off, champion)]
     assert check.figure == pytest.approx(gaps[0] - gaps[1])
+
+
+def test_of_many_groups_the_worst_are_named_and_the_others_counted(settings):
+    frame, truth = drawn(4)
+    groups = frame.assign(source=[f"s{lead % 10}" for lead in frame["position"]])
+    verdict = judge(settings, groups, expit(truth - 1.0), noisy(truth, 0.6, 4))
+    [check] = [check for check in verdict.checks if check.name == "champion_slices"]
+    assert check.sentence.count("points off") == 3 and "7 more." in check.sentence
 
 
 def test_rows_that_the_champion_was_taught_on_or_refused_are_left_out_and_counted(settings):

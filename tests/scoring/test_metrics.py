@@ -115,6 +115,32 @@ def test_looks_at_one_lead_are_worth_as_much_as_they_tell() -> None:
     )
 
 
+@pytest.mark.parametrize(("leads", "looks"), [(200, 1), (300, 3)])
+def test_true_chances_keep_the_error_that_chance_makes(leads: int, looks: int) -> None:
+    """Beside draws: looks at one lead share half of its luck, so that rows are worth less than they are many."""
+    rng = np.random.default_rng([leads, looks])
+    chance = np.repeat(1 / (1 + np.exp(-rng.normal(-2, 1, leads))), looks)
+    lead = np.repeat(np.arange(leads), looks)
+    kept, times = 0, 100
+    for _ in range(times):
+        own, shared = rng.random(leads * looks), np.repeat(rng.random(leads), looks)
+        label = np.where(np.repeat(rng.random(leads) < 0.5, looks), shared, own) < chance
+        error = metrics.summary(label, chance, bins=10)["calibration_error"]
+        kept += error <= metrics.chance_error(chance, label, lead, 10, 0.95)
+    # 95 are promised; three standard errors are 6.5.
+    assert 88 <= kept < 100
+
+
+def test_the_error_that_chance_makes_falls_with_the_root_of_the_rows() -> None:
+    chance, label = np.linspace(0.05, 0.5, 400), np.tile([0, 0, 0, 1], 100)
+    one = metrics.chance_error(chance, label, np.arange(400), 10, 0.95)
+    four = metrics.chance_error(np.tile(chance, 4), np.tile(label, 4), np.arange(1600), 10, 0.95)
+    assert four == pytest.approx(one / 2, rel=1e-9)
+    # By hand: one bin of chances 0.5 has a standard error of 0.5 / 20; folded, its mean is 0.8 of it, its spread 0.6.
+    even = metrics.chance_error(np.full(400, 0.5), np.tile([0, 1], 200), np.arange(400), 1, 0.95)
+    assert even == pytest.approx(0.025 * (math.sqrt(2 / math.pi) + 1.6449 * math.sqrt(1 - 2 / math.pi)), rel=1e-4)
+
+
 def test_wilson_at_its_ends() -> None:
     low, high = metrics.wilson(np.array([0, 10, 100, 0]), np.array([100, 100, 100, 0]), 0.95)
     # 10 of 100 is the textbook example; no trials tell nothing.

@@ -65,7 +65,10 @@ def test_too_few_conversions_are_refused_with_what_ranks_the_leads_until_then(tm
     decision = json.loads(workspace.path("register/decision.json").read_text())
     (failed,) = (check for check in decision["checks"] if not check["passed"])
     assert failed["name"] == "test_conversions"
-    assert "`leads card score`" in failed["meanwhile"] and failed["meanwhile"] in decision["letter"]
+    lacking = 5000 - failed["figure"]
+    assert (decision["instead"]["use"], decision["instead"]["needed"]) == ("none", lacking)
+    assert "`leads card score`" in decision["instead"]["sentence"]
+    assert decision["letter"].endswith(decision["instead"]["sentence"])
 
 
 def test_a_history_is_compared_with_the_accepted_one_and_only_warned_of(run, tmp_path):
@@ -167,7 +170,7 @@ def test_an_excluded_column_among_the_inputs_is_refused(run, tmp_path, monkeypat
     monkeypatch.setattr(fake_results.specification, "specify", _with_deal_value(fake_results.specification.specify))
     decision, _ = run()
     assert [check["name"] for check in decision["checks"] if not check["passed"]] == ["excluded_columns"]
-    assert "keeps out: deal_value." in decision["letter"]
+    assert "keeps out, and may read none: deal_value." in decision["letter"]
 
 
 def _with_deal_value(specify):
