@@ -64,7 +64,7 @@ def world(project_root: Path) -> worlds.World:
 def taught(newest: pd.Timestamp) -> lineage.Known:
     contract = {"contract": {"outcome": {"horizon_days": 30}, "time": {"kind": "row_order"}}}
     splits = pd.DataFrame({"split": ["calibrate"], "end": [0]})
-    return lineage.known(contract, splits, {"newest_recorded_at": newest.isoformat(), "source": {}})
+    return lineage.known(contract, splits, {"newest_recorded_at": newest.isoformat(), "source": {}}, 1)
 
 
 def decided(world: worlds.World, probability: np.ndarray, **changed: Any) -> gate.Decision:

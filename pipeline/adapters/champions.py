@@ -47,6 +47,7 @@ def meet(
         json.loads(str(texts[CONTRACT])),
         pd.read_csv(io.StringIO(str(texts[SPLITS]))),
         json.loads(str(texts[PROVENANCE])),
+        int(registry.recorded(store, champion).params["run.seed"]),
     )
     try:
         scorer = model_folder.load(registry.resolve(store, contract, champion.number)[1])

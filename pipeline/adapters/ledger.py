@@ -72,8 +72,9 @@ def answers(scores: pd.DataFrame) -> list[str]:
 
 
 def find(workspace: Workspace, lead: str, at: pd.Timestamp | None) -> pd.DataFrame:
-    """The entries of a lead, newest as-of date first; those of one day where `at` is a midnight, of one moment else. The
-    same answer to the same inputs, given among other leads too, is one entry.
+    """The entries of a lead, newest as-of date first; those of one day where `at` is a midnight, of one moment else.
+
+    The same answer to the same inputs, given among other leads too, is one entry.
 
     Raises:
         SourceError: there is none; the message says which as-of dates there are.

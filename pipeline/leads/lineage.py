@@ -18,18 +18,21 @@ class Known:
     """What is known of how a scorer was taught.
 
     `contract`: as the stages read it, plain data. `splits`: its windows, one row each, by name (`axis`, `start`,
-    `end`). `newest`: newest moment that its source recorded; None without one. `source`: hashes of its source.
+    `end`). `newest`: newest moment that its source recorded; None without one. `source`: hashes of its source. `seed`:
+    that of the run, by which leads without a time axis are parted.
     """
 
     contract: Mapping[str, Any]
     splits: pd.DataFrame
     newest: pd.Timestamp | None
     source: Mapping[str, Any]
+    seed: int
 
 
-def known(contract: Mapping[str, Any], splits: pd.DataFrame, provenance: Mapping[str, Any]) -> Known:
-    """How a scorer was taught, from what its stages wrote: the resolved contract, the windows, the provenance."""
-    return Known(contract, splits, newest(provenance), provenance["source"])
+def known(contract: Mapping[str, Any], splits: pd.DataFrame, provenance: Mapping[str, Any], seed: int) -> Known:
+    """How a scorer was taught, from what its stages wrote (the resolved contract, the windows, the provenance) and the
+    seed of their run."""
+    return Known(contract, splits, newest(provenance), provenance["source"], seed)
 
 
 def newest(provenance: Mapping[str, Any]) -> pd.Timestamp | None:
@@ -53,9 +56,17 @@ def differs(mine: Known, theirs: Known) -> str:
     kinds = [known.contract["contract"]["time"]["kind"] for known in (mine, theirs)]
     if kinds[0] != kinds[1]:
         return f"the champion's leads were parted by `{kinds[1]}`, the candidate's by `{kinds[0]}`"
-    if kinds[0] == "none" and mine.source != theirs.source:
-        return "without a time axis, nobody can tell which leads of another extract the champion was taught on"
+    if kinds[0] == "none" and not _parted_alike(mine, theirs):
+        return (
+            "without a time axis, nobody can tell which leads the champion was taught on: it is of another extract, "
+            "another seed, or other shares of the windows"
+        )
     return ""
+
+
+def _parted_alike(mine: Known, theirs: Known) -> bool:
+    windows = [known.splits[["split", "start", "end"]].astype(str).to_numpy().tolist() for known in (mine, theirs)]
+    return mine.source == theirs.source and mine.seed == theirs.seed and windows[0] == windows[1]
 
 
 def taught(test: pd.DataFrame, created_at: pd.Series, mine: Known, theirs: Known) -> np.ndarray:
@@ -73,5 +84,5 @@ def taught(test: pd.DataFrame, created_at: pd.Series, mine: Known, theirs: Known
         return (created_at < pd.Timestamp(str(end))).to_numpy()
     if kind == "row_order":
         return (test["position"] < float(str(end))).to_numpy()
-    # The same source, parted at random: its windows are those of the candidate.
+    # Parted at random, and alike: its windows are those of the candidate.
     return np.zeros(len(test), dtype=bool)

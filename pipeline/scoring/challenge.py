@@ -90,10 +90,11 @@ def judge(
     some = rows[~left_out & ~unscored & ~np.isnan(candidate)].reset_index(drop=True)
     counts = (len(some), int(left_out.sum()), int(unscored.sum()))
     hits = int(some["label"].sum())
-    if min(hits, len(some) - hits) < limits.min_test_conversions:
+    fewer, what = min((hits, "conversions"), (len(some) - hits, "that did not convert"))
+    if fewer < limits.min_test_conversions:
         why = (
-            f"the {len(some):,} test rows that it was not taught on hold {hits:,} conversions ({counts[1]:,} "
-            f"rows are left out); {limits.min_test_conversions:,} are asked for"
+            f"the {len(some):,} test rows that it was not taught on hold {fewer:,} {what} ({counts[1]:,} rows are left "
+            f"out); {limits.min_test_conversions:,} are asked for"
         )
         return Verdict((), why, *counts)
     checks = [
@@ -117,6 +118,9 @@ def _figures(rows: pd.DataFrame, mine: Known, theirs: Known, limits: Register, b
         apart = direction * (draws["candidate"][:, column] - draws["champion"][:, column])
         return float(np.nanquantile(apart, 1 - limits.confidence))
 
+    def root(square: float) -> float:
+        return float(np.copysign(np.sqrt(abs(square)), square))
+
     def said(metric: str, words: str) -> str:
         values = [f"{found[name][metric]:.4f}" for name in both]
         return (
@@ -126,7 +130,9 @@ def _figures(rows: pd.DataFrame, mine: Known, theirs: Known, limits: Register, b
 
     def check(metric: str, figure: float, limit: float, sentence: str, advice: str) -> Check:
         passed = figure > limit
-        how = f"the gain that is sure at {100 * limits.confidence:g} % is {signed(figure)}, and must be above {limit:g}"
+        how = (
+            f"the gain that is sure at {100 * limits.confidence:g} % is {signed(figure)}, and must be above {limit:.4g}"
+        )
         return Check(f"champion_{metric}", figure, limit, passed, f"{sentence} ({how}).", "" if passed else advice)
 
     sure, days = gain("log_loss", -1.0), _days(mine, theirs)
@@ -150,13 +156,19 @@ def _figures(rows: pd.DataFrame, mine: Known, theirs: Known, limits: Register, b
     )
     limit = -slack.log_loss if newer else 0.0
     checks = [check("log_loss", sure, limit, f"{said('log_loss', 'log-loss')}: {verdict}", advice)]
-    for metric, direction, allowed, words, advice in (
-        ("lift_10", 1.0, slack.lift_10, "lift in the top tenth", TOP),
-        ("calibration_error", -1.0, slack.calibration_error, "calibration error", OFF),
+    excess, chance = metrics.calibration_excess(
+        rows, "candidate", "champion", bins=bins, samples=limits.bootstrap_samples, level=limits.confidence, seed=seed
+    )
+    # On few rows even a candidate whose chances are true cannot surely be told from one that is off by the slack.
+    off = max(slack.calibration_error, root(chance))
+    for metric, sure, allowed, words, advice in (
+        ("lift_10", gain("lift_10", 1.0), slack.lift_10, "lift in the top tenth", TOP),
+        ("calibration_error", -root(excess), off, "calibration error", OFF),
     ):
-        sure = gain(metric, direction)
         verdict = (
-            f"surely no worse than by {allowed:g}" if sure > -allowed else f"it may be worse by more than {allowed:g}"
+            f"surely no worse than by {allowed:.4g}"
+            if sure > -allowed
+            else f"it may be worse by more than {allowed:.4g}"
         )
         checks.append(check(metric, sure, -allowed, f"{said(metric, words)}: {verdict}", advice))
     return checks
@@ -181,7 +193,7 @@ def _newer(days: float) -> Check:
 
 
 def _slices(rows: pd.DataFrame, categories: Sequence[str], slack: float, confidence: float, min_rows: int) -> Check:
-    """No group may be met surely worse than by the champion: a gap that is no chance (at a Bonferroni level), and wider
+    """No group may be met worse than by the champion: with a gap that is no chance (at a Bonferroni level), and wider
     than the champion's by more than the slack."""
     groups = [
         (f"{name} {value}", mine)
@@ -200,11 +212,11 @@ def _slices(rows: pd.DataFrame, categories: Sequence[str], slack: float, confide
         if sure and gap - before > slack:
             worse.append((before - gap, f"{name} ({100 * gap:.1f} points off, the champion {100 * before:.1f})"))
     sentence = (
-        f"In none of {len(groups):,} groups of leads do score and outcome lie surely further apart than with the "
-        f"champion by more than {100 * slack:.1f} points."
+        f"In none of {len(groups):,} groups of leads are scores surely off, and by {100 * slack:.1f} points more than "
+        "the champion's."
         if not worse
-        else f"Score and outcome lie surely further apart than with the champion by more than {100 * slack:.1f} points "
-        f"in {len(worse):,} of {len(groups):,} groups of leads: {named([words for _, words in sorted(worse)])}."
+        else f"Scores are surely off, and by more than {100 * slack:.1f} points more than the champion's, in "
+        f"{len(worse):,} of {len(groups):,} groups of leads: {named([words for _, words in sorted(worse)])}."
     )
     advice = "data/evaluate/slices.csv has every group. See whether the candidate learned from such leads at all."
     return Check("champion_slices", widest, slack, not worse, sentence, advice if worse else "")

@@ -282,6 +282,45 @@ def resampled_by_lead(
     return {name: np.concatenate(values) for name, values in result.items()}
 
 
+def calibration_excess(
+    frame: pd.DataFrame, mine: str, theirs: str, *, bins: int, samples: int, level: float, seed: int
+) -> tuple[float, float]:
+    """By how much the squared calibration error of one system may exceed another's, and what chance makes of it.
+
+    The squared error is the mean over rows of the squared gap between observed and expected rate of their bin. Both
+    systems are held against the same bins, of equally many rows in the order of their mean probability, and the same
+    draws of leads: what the labels add by chance is then nearly the same to both and cancels in the difference, which
+    it does not where each has bins of its own, nor between gaps that are not squared.
+
+    Args:
+        frame: one row per snapshot: `lead_id`, `label` in {0, 1}, and a column of probabilities per system.
+
+    Returns:
+        The upper bound of the difference at `level`, and what this bound stays within, in a share `level` of windows
+        like this, where the chances of `mine` are true: the difference is then normal around minus the mean squared
+        distance of both systems in a bin.
+    """
+    order = np.argsort((frame[mine] + frame[theirs]).to_numpy(), kind="stable")
+    groups = [group for group in np.array_split(order, bins) if len(group)]
+    starts, order = np.cumsum([0, *map(len, groups)])[:-1], np.concatenate(groups)
+    y, p, q = (frame[name].to_numpy(dtype="float64")[order] for name in ("label", mine, theirs))
+
+    def squared(weight: Array, apart: Array) -> Array:
+        rows = np.add.reduceat(weight, starts, axis=1)
+        gap = np.add.reduceat(weight * apart, starts, axis=1) / np.maximum(rows, 1.0)
+        return np.asarray((rows * gap**2).sum(axis=1) / rows.sum(axis=1))
+
+    draws = np.concatenate(
+        [
+            squared(weights[:, order], y - p) - squared(weights[:, order], y - q)
+            for weights in lead_weights(frame["lead_id"], samples, seed)
+        ]
+    )
+    bound, middle = np.quantile(draws, [level, 0.5])
+    distance = squared(np.ones((1, len(frame))), p - q)[0]
+    return float(bound), float(2 * (bound - middle) - distance)
+
+
 def lead_weights(lead_id: pd.Series, samples: int, seed: int) -> Iterator[Array]:
     """How often each row's lead was drawn: float64 blocks of shape (some samples, n_rows)."""
     code, leads = pd.factorize(lead_id, sort=True)

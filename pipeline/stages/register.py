@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from pipeline.adapters import candidates, champions, registry, tracking
 from pipeline.adapters.registry import Version
@@ -37,7 +37,7 @@ def run(stage: Stage) -> None:
     # Call
     beside = challenge.Verdict()
     if champion is not None and champion.scorer != candidate.scorer:
-        beside = beside_champion(stage, store, champion, scores["probability"].to_numpy(), spec)
+        beside = beside_champion(stage, store, champion, scores, spec)
     decision = gate.decide(
         scores=scores,
         rivals=rivals,
@@ -89,12 +89,12 @@ def run(stage: Stage) -> None:
 
 
 def beside_champion(
-    stage: Stage, store: Store, champion: Version, candidate: np.ndarray, spec: dict[str, Any]
+    stage: Stage, store: Store, champion: Version, scores: pd.DataFrame, spec: dict[str, Any]
 ) -> challenge.Verdict:
     """Have the champion score the raw test rows with its own code, and compare.
 
     Args:
-        candidate: its probabilities of the test snapshots, in their order.
+        scores: the candidate's `probability` of every test snapshot, by `gate.KEY`.
     """
     leads, activities, changes = (
         stage.table(f"validate/{name}.parquet") for name in ("leads", "activities", "changes")
@@ -102,9 +102,11 @@ def beside_champion(
     snapshots = stage.table("featurize/snapshots.parquet")
     test = snapshots[snapshots["split"] == "test"].reset_index(drop=True)
     mine = lineage.known(
-        stage.json("ingest/contract.json"), stage.csv("featurize/splits.csv"), stage.json("ingest/provenance.json")
+        *(stage.json("ingest/contract.json"), stage.csv("featurize/splits.csv"), stage.json("ingest/provenance.json")),
+        stage.params.run.seed,
     )
     rows = rows_at(leads, test[gate.KEY])
+    candidate = test[gate.KEY].merge(scores, on=gate.KEY, how="left", validate="one_to_one")["probability"].to_numpy()
     met = champions.meet(store, stage.params.run.contract, champion, rows, activities, changes)
     return challenge.judge(
         *(test, rows["created_at"], candidate, met.probability, mine, met.known, met.why_not),

@@ -9,11 +9,13 @@ import pytest
 from pipeline.leads import lineage
 
 
-def known(kind: str = "column", end: object = "2024-04-01", source: object = "a", **outcome: object) -> lineage.Known:
+def known(
+    kind: str = "column", end: object = "2024-04-01", source: object = "a", seed: int = 1, **outcome: object
+) -> lineage.Known:
     meaning = {"kind": "dates", "horizon_days": 30, "converted_at": "won_at"} | outcome
-    splits = pd.DataFrame({"split": ["train", "calibrate", "test"], "end": ["x", end, "y"]})
+    splits = pd.DataFrame({"split": ["train", "calibrate", "test"], "start": ["w", "x", end], "end": ["x", end, "y"]})
     contract = {"contract": {"outcome": meaning, "time": {"kind": kind}}}
-    return lineage.known(contract, splits, {"newest_recorded_at": "2024-07-01T00:00:00", "source": source})
+    return lineage.known(contract, splits, {"newest_recorded_at": "2024-07-01T00:00:00", "source": source}, seed)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,9 @@ def known(kind: str = "column", end: object = "2024-04-01", source: object = "a"
         (known("row_order"), known(), "were parted by `column`, the candidate's by `row_order`"),
         (known(source="b"), known(), ""),
         (known("none", source="b"), known("none"), "another extract"),
+        (known("none", seed=2), known("none"), "another seed"),
+        (known("none", "2024-05-01"), known("none"), "other shares"),
+        (known(seed=2), known(), ""),
         (known("none"), known("none"), ""),
     ],
 )
@@ -54,5 +59,5 @@ def test_moments_of_a_candidate_are_plain_data():
 
 
 def test_a_source_without_moments_has_no_newest_one():
-    found = lineage.known({}, pd.DataFrame(), {"newest_recorded_at": None, "source": {}})
+    found = lineage.known({}, pd.DataFrame(), {"newest_recorded_at": None, "source": {}}, 1)
     assert found.newest is None and np.array_equal(found.splits, pd.DataFrame())

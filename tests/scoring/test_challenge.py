@@ -45,7 +45,7 @@ def taught(newest: str = "2024-07-01", **outcome: object) -> lineage.Known:
     meaning = {"kind": "flag", "horizon_days": 0} | outcome
     splits = pd.DataFrame({"split": ["calibrate"], "end": [0]})
     provenance = {"newest_recorded_at": newest, "source": {}}
-    return lineage.known({"contract": {"outcome": meaning, "time": {"kind": "row_order"}}}, splits, provenance)
+    return lineage.known({"contract": {"outcome": meaning, "time": {"kind": "row_order"}}}, splits, provenance, 1)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,19 @@ def test_better_ranking_does_not_buy_worse_calibration(settings):
     frame, truth = drawn(3)
     sharper = judge(settings, frame, expit(truth - 0.25), noisy(truth, 0.8, 3))
     assert "champion_calibration_error" in failed(sharper)
+
+
+def test_calibration_worse_than_the_slack_is_found_whatever_chance_adds_to_it(settings):
+    """Beside the law itself: scores 2.5 points too high on average, and the law once more."""
+    off, same = [], []
+    for seed in range(8):
+        frame, truth = drawn(seed)
+        law = expit(truth)
+        for found, candidate in ((off, np.clip(law + 0.025, 0.001, 0.999)), (same, law)):
+            verdict = judge(settings, frame, candidate, law, mine=taught("2024-09-01"))
+            found.append("champion_calibration_error" in failed(verdict))
+    assert off == [True] * 8
+    assert same == [False] * 8
 
 
 def test_a_group_that_is_met_worse_is_named(settings):
