@@ -171,7 +171,7 @@ def decide(
             0,
             good=f"Each of the {len(rows):,} test rows was given a score.",
             bad=f"The scorer refused {unscored:,} of {unscored + len(rows):,} test rows that had passed validation; "
-            "none may be.",
+            "none is allowed.",
             advice="Such leads would get no score. Why it refused each is in the column `refused` of "
             "data/evaluate/scores.parquet.",
         ),
@@ -377,8 +377,8 @@ def _sound(kind: str, found: int) -> Check:
         found,
         0,
         good=f"The split, looked at again by another route, shows no {words}.",
-        bad=f"The split, looked at again by another route, shows {found:,} {words}; there may be none, or figures of "
-        "the test window are no forecast.",
+        bad=f"The split, looked at again by another route, shows {found:,} {words}; none is allowed, since figures "
+        "of the test window would be no forecast.",
         advice="Run `dvc repro -f featurize`. If that ends alike, it is a fault of the pipeline: please report it.",
     )
 
