@@ -258,7 +258,9 @@ BAD: dict[str, Bad] = {
     "a leak among its inputs": Bad(_leaky, ("excluded_columns",)),
     "a feature of the future": Bad(_foresighted, ("time_proof",)),
     "nothing proved": Bad(_unproved, ("time_proof",)),
-    "leads in two windows": Bad(_split(_in_two), ("split_leads_in_two_splits",), ("split_out_of_window",)),
+    "leads in two windows": Bad(
+        _split(_in_two), ("split_leads_in_two_splits",), ("split_out_of_window", "split_horizon_past_end")
+    ),
     "horizon past the end": Bad(
         _split(_past_end),
         ("split_horizon_past_end",),

@@ -454,7 +454,7 @@ def _version(one: ModelVersion, aliases: dict[str, list[str]]) -> Version:
 
 def _judge_anew(store: Store, contract: str, version: Version, tags: dict[str, str]) -> None:
     """What the gate says of a version that stands already, where it says something new."""
-    for key in ("gate", AGAINST, INCOMPARABLE):
+    for key in ("gate", AGAINST, INCOMPARABLE, JUDGED_UNTIL):
         if key in tags and version.tags.get(key) != tags[key]:
             store.client.set_model_version_tag(name_of(contract), str(version.number), key, tags[key])
 

@@ -34,6 +34,8 @@ SPLIT_FAULTS = {
     "wrong_labels": "labels that the recorded outcome does not bear out",
 }
 
+#: What is compared with the rivals, whether more of it is better, and what a reader calls it.
+COMPARED = (("log_loss", -1.0, "log-loss"), ("lift_10", 1.0, "lift in the top tenth"))
 #: What would let a candidate beat a rival.
 MORE = "More conversions make a true gain surer; data/explain/criteria.csv shows which criteria tell who converts."
 BOTH = "It takes scored leads that converted and scored leads that did not."
@@ -171,7 +173,7 @@ def decide(
             0,
             good=f"Each of the {len(rows):,} test rows was given a score.",
             bad=f"The scorer refused {unscored:,} of {unscored + len(rows):,} test rows that had passed validation; "
-            "none may be.",
+            "none is allowed.",
             advice="Such leads would get no score. Why it refused each is in the column `refused` of "
             "data/evaluate/scores.parquet.",
         ),
@@ -204,7 +206,7 @@ def judged_until(as_of: pd.Series, newest: pd.Timestamp | None, horizon_days: in
 
     `as_of`: of the test snapshots.
     """
-    if newest is None or as_of.empty:
+    if newest is None or as_of.isna().all():
         return None
     return pd.Timestamp(as_of.max()) + pd.Timedelta(days=horizon_days)
 
@@ -265,17 +267,17 @@ def _beats(rows: pd.DataFrame, limits: Register, seed: int) -> list[Check]:
     """Log-loss and lift in the top tenth against every rival, paired on the same resampled leads."""
     asked = _asked(rows)
     if rows.empty or not 0 < rows["label"].sum() < len(rows):
-        sentence = "The scored test rows do not hold both outcomes, so the candidate cannot be compared with {}."
+        sentence = "The scored test rows do not hold both outcomes, so its {} cannot be compared with that of {}."
         return [
-            Check(f"{metric}_beats_{rival}", None, 0.0, False, sentence.format(words), BOTH)
+            Check(f"{metric}_beats_{rival}", None, 0.0, False, sentence.format(what, words), BOTH)
             for rival, words in asked.items()
-            for metric in ("log_loss", "lift_10")
+            for metric, _, what in COMPARED
         ]
     # One bin: the calibration error is not compared here.
     draws = measures.resampled_by_lead(rows, ["candidate", *asked], bins=1, samples=limits.bootstrap_samples, seed=seed)
     checks = []
     for rival, words in asked.items():
-        for metric, direction, what in (("log_loss", -1.0, "log-loss"), ("lift_10", 1.0, "lift in the top tenth")):
+        for metric, direction, what in COMPARED:
             column = measures.METRICS.index(metric)
             gain = direction * (draws["candidate"][:, column] - draws[rival][:, column])
             # Resamples without a conversion have no lift; they speak for neither side.
@@ -377,8 +379,8 @@ def _sound(kind: str, found: int) -> Check:
         found,
         0,
         good=f"The split, looked at again by another route, shows no {words}.",
-        bad=f"The split, looked at again by another route, shows {found:,} {words}; there may be none, or figures of "
-        "the test window are no forecast.",
+        bad=f"The split, looked at again by another route, shows {found:,} {words}; none is allowed, since figures "
+        "of the test window would be no forecast.",
         advice="Run `dvc repro -f featurize`. If that ends alike, it is a fault of the pipeline: please report it.",
     )
 
