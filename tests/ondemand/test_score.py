@@ -201,7 +201,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(project
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert not (project.root / "killed.csv").exists()
         done.append(len(list(project.root.glob(".killed.csv.*/scores_*"))))
-    assert done[0] == 0 < done[1] < done[2] < done[3] == 6
+    assert done[0] == 0 < done[1] < done[2] < done[3] == 7
     last = child("2024-02-25", 0, "")
     assert last.returncode == 0, last.stderr
     assert "going on with a run that was stopped" in last.stdout
