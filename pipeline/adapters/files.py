@@ -3,11 +3,13 @@ new one, never half of either."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -47,6 +49,27 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def private(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write for as long as the block lasts: only this process writes it, and only its user may read it.
+
+    What a killed process left is written over.
+
+    Raises:
+        ArtefactError: another process has it.
+    """
+    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArtefactError(f"another process is using {path}; wait until it has ended.") from None
+        try:
+            file.truncate()
+            yield file
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def writable(path: Path) -> Path:

@@ -35,6 +35,9 @@ WAITING_ROWS = 400_000
 #: made.
 HISTORY_ROWS, ID_BYTES, MOST_PARTS = 500_000, 8 * 2**20, 4096
 
+#: How full a part is meant to be: a hash fills some a little more, and what is beyond a chunk would be one of its own.
+FILLED = 0.95
+
 ACTIVITY_ID = "activity_id"
 
 #: Rows of leads that could not be read.
@@ -129,7 +132,7 @@ def lay_out(
         taken.take(piece)
     by_id = taken.finish()
     rows = taken.rows
-    most = max(rows["leads"] / chunk, rows["activities"] / HISTORY_ROWS, rows["changes"] / HISTORY_ROWS, 1)
+    most = max(rows["leads"] / (FILLED * chunk), rows["activities"] / HISTORY_ROWS, rows["changes"] / HISTORY_ROWS, 1)
     count = min(MOST_PARTS, math.ceil(most))
     left_out: Counter[str] = Counter()
     held = {}

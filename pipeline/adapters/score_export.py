@@ -146,12 +146,12 @@ def in_words(reasons: object, number: int, *, sign_last: bool = False) -> str:
         return ""
     form = "{1} ({0:+.1f})" if sign_last else "{0:+.1f} {1}"
     told: list[str] = []
-    place = 1
+    place = reasons.find("{")
     # One after another: of the many that a score has, few are shown.
-    while len(told) < number and reasons[place] == "{":
-        one, place = _DECODER.raw_decode(reasons, place)
+    while len(told) < number and place >= 0:
+        one, end = _DECODER.raw_decode(reasons, place)
         told.append(form.format(one["points"], one["text"]))
-        place += reasons[place] == ","
+        place = reasons.find("{", end)
     return "; ".join(told)
 
 

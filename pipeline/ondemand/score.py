@@ -133,11 +133,10 @@ def _given(asked: Asked, target: Path, max_bytes: int) -> Iterator[dict[str, Giv
     if asked.leads != STDIN or list(tables.values()).count(STDIN) > 1:
         raise ParamsError("- is standard input, which only leads are read from; name files for the other tables.")
     kept = target.with_name(f".{target.name}.stdin")
-    try:
-        files.write_atomic(kept, lambda file: sources.copy(sys.stdin.buffer, file, "standard input", max_bytes))
+    with files.private(kept) as file:
+        sources.copy(sys.stdin.buffer, file, "standard input", max_bytes)
+        file.flush()
         yield given | {"leads": Given(kept, "standard input")}
-    finally:
-        kept.unlink(missing_ok=True)
 
 
 def _same(

@@ -55,7 +55,7 @@ def lay_out(folder, tables, *, rows=50, chunk=10, size=0, refused=NONE):
     )
 
 
-@pytest.mark.parametrize(("rows", "chunk", "size", "parts"), [(7, 10, 0, 12), (50, 1, 10**9, 120), (999, 999, 0, 1)])
+@pytest.mark.parametrize(("rows", "chunk", "size", "parts"), [(7, 10, 0, 13), (50, 1, 10**9, 127), (999, 999, 0, 1)])
 def test_every_row_lies_in_one_part_with_all_of_its_lead(tmp_path, monkeypatch, rows, chunk, size, parts):
     monkeypatch.setattr(parting, "WAITING_ROWS", 33)
     tables = history()

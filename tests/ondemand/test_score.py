@@ -18,11 +18,13 @@ import pytest
 import yaml
 
 from pipeline import params as params_module
-from pipeline.adapters import ledger, model_folder, parting, registry, tracking
-from pipeline.errors import ParamsError, SourceError
+from pipeline.adapters import files, ledger, model_folder, parting, registry, tracking
+from pipeline.errors import ArtefactError, ParamsError, SourceError
 from pipeline.ondemand import score
 from pipeline.paths import Workspace
 from tests import small_history, small_scorer
+
+pytestmark = pytest.mark.slow
 
 NOW = pd.Timestamp("2024-02-20 10:00:30")
 
@@ -199,7 +201,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(project
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert not (project.root / "killed.csv").exists()
         done.append(len(list(project.root.glob(".killed.csv.*/scores_*"))))
-    assert done[0] == 0 < done[1] < done[2] < done[3] == 6
+    assert done[0] == 0 < done[1] < done[2] < done[3] == 7
     last = child("2024-02-25", 0, "")
     assert last.returncode == 0, last.stderr
     assert "going on with a run that was stopped" in last.stdout
@@ -248,6 +250,10 @@ def test_leads_from_standard_input(project, raw, monkeypatch):
     with pytest.raises(SourceError, match="standard input: it lacks the columns"):
         project.run("piped.csv", leads=Path("-"))
     assert list(project.root.glob(".piped*")) == []
+    with files.private(project.root / ".piped.csv.stdin") as file:
+        assert oct(os.fstat(file.fileno()).st_mode)[-3:] == "600"
+        with pytest.raises(ArtefactError, match="another process is using"):
+            project.run("piped.csv", leads=Path("-"))
     with pytest.raises(ParamsError, match="which only leads are read from"):
         project.run("piped.csv", activities=Path("-"))
 
