@@ -32,10 +32,6 @@ app = typer.Typer(
 app.add_typer(cli_card.app, name="card")
 app.registered_commands += cli_versions.app.registered_commands
 
-ModelOption = Annotated[
-    str, typer.Option("--model", help="champion, challenger, or a version number of this contract's registered model.")
-]
-
 
 @app.command()
 def score(
@@ -47,7 +43,10 @@ def score(
     open_leads: Annotated[
         bool, typer.Option("--open", help="Score the history's own open leads instead of a file.")
     ] = False,
-    model: ModelOption = "champion",
+    model: cli_verify.ModelOption = "champion",
+    sha256: cli_verify.Sha256Option = None,
+    signature: cli_verify.SignatureOption = None,
+    public_key: cli_verify.KeyOption = None,
     as_of: Annotated[
         str | None, typer.Option(help="Moment to score at, as 2026-01-31 or 2026-01-31T12:00; UTC.")
     ] = None,
@@ -69,7 +68,7 @@ def score(
 
     Example: leads score new_leads.csv --activities log.csv --model champion --as-of 2026-01-31 --out scores.csv
     """
-    from pipeline.adapters import batch, files, ledger, model_folder, registry, sources, tracking
+    from pipeline.adapters import batch, files, ledger, model_folder, sources
 
     if (file is None) != open_leads:
         raise ParamsError("give a file of leads, or --open for the history's own open leads (one of the two).")
@@ -79,9 +78,9 @@ def score(
     target = files.writable(out)
     if target in {given.resolve() for given in (file, activities, changes) if given is not None}:
         raise ParamsError(f"--out {out} is one of the files to be read; name another one.")
-    version, folder = registry.resolve(tracking.open_store(workspace), params.run.contract, model)
-    scorer = model_folder.load(folder)
-    record = partial(ledger.record, workspace, scorer, files.sha256(folder)) if keep else batch.unrecorded
+    found = cli_verify.verified(model, sha256, signature, public_key)
+    scorer = model_folder.load(found.folder)
+    record = partial(ledger.record, workspace, scorer, found.sha256) if keep else batch.unrecorded
     if file is None:
         if as_of or activities or changes:
             raise ParamsError(
@@ -112,7 +111,7 @@ def score(
     batch.export(result, out, params.explain.reasons)
     typer.echo(
         f"{out}: {result.scored:,} leads scored, {result.refused:,} listed without a score, "
-        f"by {scorer.version} (version {version})"
+        f"by {scorer.version}" + (f" (version {found.number})" if found.number else "")
     )
 
 
@@ -356,6 +355,7 @@ app.command()(commands.tiers)
 app.command()(commands.segments)
 app.command()(cli_verify.verify)
 app.command()(cli_verify.sign)
+app.command()(cli_verify.export)
 
 
 @app.command()

@@ -7,8 +7,8 @@ number, true, false or null.
 from __future__ import annotations
 
 import copy
-from datetime import timedelta
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,23 @@ MOMENTS = [
 NUMBERS = [
     0, -1, 1, 0.5, 1e-10, 5e-324, 1e15, 2**53 + 1, 2**62, 3.4e38, 3.5e38, 1e308, -1e308, 12.5, 262.0, 1e22, 0.1 + 0.2,
 ]  # fmt: skip
-NUMBER_TEXTS = ["262", " 42 ", "1e3", "1.5E2", "+7", "12.0", "1_000", "1,5", "0x10", "inf", "-inf", "nan", "NaN", "∞", "٣"]
+NUMBER_TEXTS = [
+    "262",
+    " 42 ",
+    "1e3",
+    "1.5E2",
+    "+7",
+    "12.0",
+    "1_000",
+    "1,5",
+    "0x10",
+    "inf",
+    "-inf",
+    "nan",
+    "NaN",
+    "∞",
+    "٣",
+]
 FLAGS = [True, False, 1, 0, 1.0, 0.0, "yes", "NO", "True", " false ", "1.0", "perhaps", "2", 2, "ja"]
 WRONG = ["many", True, False, 3.7, -2, "", " ", "\t", "🦄", "a" * 2_000, 10**18]
 
@@ -116,7 +132,9 @@ def _near_creation(lead: Lead, k: int, _: np.random.Generator) -> None:
 
 
 def _created(lead: Lead, k: int, _: np.random.Generator) -> None:
-    lead["created_at"] = ["yesterday", lead["created_at"][:10], lead["created_at"] + "Z", "", 20240101, "2024-02-30"][k % 6]
+    lead["created_at"] = ["yesterday", lead["created_at"][:10], lead["created_at"] + "Z", "", 20240101, "2024-02-30"][
+        k % 6
+    ]
 
 
 def _future(lead: Lead, k: int, _: np.random.Generator) -> None:

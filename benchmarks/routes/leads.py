@@ -42,7 +42,9 @@ def asked(workspace: Workspace, params: Params, number: int, share: float, seed:
     """So many leads, a share of them edge cases. `folder`: where the demo's raw files are written."""
     n_edges = round(number * share)
     scores = pd.read_parquet(workspace.path("evaluate/scores.parquet"))
-    chosen = np.sort(np.random.default_rng(np.random.SeedSequence([seed, *b"routes"])).permutation(len(scores))[: number - n_edges])
+    chosen = np.sort(
+        np.random.default_rng(np.random.SeedSequence([seed, *b"routes"])).permutation(len(scores))[: number - n_edges]
+    )
     evaluated = scores.iloc[chosen].reset_index(drop=True)
     demo_files.export(params.ingest.demo, params.run.seed, folder)
     raw = {name: _read(folder / f"{name}.csv") for name in ("leads", "activities", "changes")}

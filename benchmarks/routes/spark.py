@@ -61,7 +61,9 @@ def schema(leads: str, form: str) -> str:
     kinds = dict.fromkeys(names, "string") | {"place": "long"}
     moment = "timestamp" if typed else "string"
     if typed:
-        kinds |= dict.fromkeys(NUMBERS, "double") | dict.fromkeys(FLAGS, "boolean") | dict.fromkeys(MOMENTS, "timestamp")
+        kinds |= (
+            dict.fromkeys(NUMBERS, "double") | dict.fromkeys(FLAGS, "boolean") | dict.fromkeys(MOMENTS, "timestamp")
+        )
     kinds["activities"] = f"array<struct<kind: string, happened_at: {moment}, recorded_at: {moment}>>"
     kinds["changes"] = f"array<struct<column: string, recorded_at: {moment}, old_value: string, new_value: string>>"
     return ", ".join(f"`{name}` {kinds[name]}" for name in names)
