@@ -39,14 +39,10 @@ from pipeline.scorer.model import OUTPUT
 
 HERE = Path(__file__).parent
 EXACT = 1e-9
-#: What a deployment needs to pull from a SQLite registry, in the versions of requirements.lock; `xgboost-cpu` in xgboost's.
+#: What pulls from a SQLite registry and scores, in the versions of requirements.lock; `xgboost-cpu` in that of xgboost.
 CLEAN = ("mlflow-skinny", "pandas", "sqlalchemy", "alembic")
 SPARK, SPARK_ITSELF = (*CLEAN, "pyarrow"), "pyspark==4.2.0\n"
 TEXTS = [name for name in OUTPUT if name not in (*model_folder.DOUBLES, "as_of")]
-#: Kinds of edge cases that `leads score` meets as a file, and judges as `ingest` does: it refuses what cannot be read, with
-#: the line, before anything else is judged; and it counts unreadable history in a note instead of a flag.
-READ = "file"
-
 Route = Callable[[list[Lead]], list[dict[str, Any]]]
 
 
@@ -158,7 +154,6 @@ def routes(
         ("from the exported folder, whole", exported, every, 0, "json"),
         ("from the exported folder, chunks of 7", exported, every, 7, "json"),
         ("from the exported folder, chunks of 1", exported, few, 1, "json"),
-        ("from the exported folder, optional columns left out", exported, plain, 1000, "bare"),
     ):
         yield (
             f"bare `load_model` {what}",
@@ -249,7 +244,7 @@ def _moment(value: Any) -> str:
 
 
 def framed(answers: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """Answers of any route in one form: numbers as doubles, "" for an empty text, a moment as text to the microsecond."""
+    """Answers of any route in one form: numbers as doubles, "" for no text, a moment as text to the microsecond."""
     table = pd.DataFrame(list(answers)).reindex(columns=OUTPUT)
     for name in model_folder.DOUBLES:
         table[name] = table[name].astype("float64")

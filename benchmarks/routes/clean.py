@@ -3,7 +3,7 @@
     python -I clean.py STORE MODEL LEADS.jsonl OUT.jsonl CHUNK FORM
 
 `CHUNK`: rows of a call, 0 for all in one. `FORM`: `json`, values as `json.loads` gives them; `typed`, times and columns
-of one type in pandas' own types; `bare`, without the columns that may be left out.
+of one type in pandas' own types.
 """
 
 import importlib.util
@@ -15,8 +15,6 @@ os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
 
 import mlflow
 import pandas as pd
-
-MAY_BE_LEFT_OUT = ["email", "phone", "full_name", "converted_at", "lost_at"]
 
 
 def main(store: str, model: str, leads: str, out: str, chunk: str, form: str) -> None:
@@ -36,8 +34,6 @@ def main(store: str, model: str, leads: str, out: str, chunk: str, form: str) ->
 
 def framed(rows: list, form: str) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
-    if form == "bare":
-        return frame.drop(columns=MAY_BE_LEFT_OUT, errors="ignore")
     if form == "typed":
         for name in ("created_at", "as_of"):
             frame[name] = pd.to_datetime(frame[name], format="ISO8601")

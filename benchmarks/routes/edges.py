@@ -24,8 +24,9 @@ PROFILE = [
 ]  # fmt: skip
 OPEN_LISTS, CLOSED_LISTS = ("campaign", "source", "tech_stack"), ("country", "industry", "region", "seniority")
 KEYS = [
-    "Zoë Ångström", "リード-1", "🦄🚀", "мир", "a" * 5_000, "with,comma", 'with "quotes"', "two words", "=1+1", "@x", "-5",
-    "007", "1e5", "NaN", "null", "None", "true", "x'; DROP TABLE leads; --", "<b>", "../../etc", "é", "e\u0301", "N/A",
+    "Zoë Ångström", "リード-1", "🦄🚀", "мир", "a" * 5_000, "with,comma", 'with "quotes"', "two words", "=1+1", "@x",
+    "-5", "007", "1e5", "NaN", "null", "None", "true", "x'; DROP TABLE leads; --", "<b>", "../../etc", "é", "e\u0301",
+    "N/A",
     "\u200bzero width", 12345, -7, 2**53 + 1,
 ]  # fmt: skip
 MOMENTS = [

@@ -13,10 +13,8 @@ import sys
 os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
 os.environ["PYSPARK_PYTHON"] = sys.executable
 
-import mlflow
-from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
-
+ACTIVITY = ["recorded_at", "happened_at", "kind"]
+CHANGE = ["recorded_at", "column", "old_value", "new_value"]
 NUMBERS = ["employees", "annual_revenue_eur"]
 FLAGS = ["budget_confirmed"]
 #: What comes back. MLflow takes no timestamp within a struct: `as_of` comes as text.
@@ -30,6 +28,10 @@ MOMENTS = ["created_at", "as_of", "converted_at", "lost_at"]
 
 
 def main(store: str, model: str, leads: str, out: str, form: str) -> None:
+    import mlflow
+    from pyspark.sql import SparkSession
+    from pyspark.sql import functions as F
+
     spark = (
         SparkSession.builder.master("local[2]")
         .config("spark.sql.session.timeZone", "UTC")
@@ -42,6 +44,8 @@ def main(store: str, model: str, leads: str, out: str, form: str) -> None:
     mlflow.set_tracking_uri(store)
     score = mlflow.pyfunc.spark_udf(spark, model, result_type=RESULT, env_manager="local")
     frame = spark.read.json(leads, schema=schema(leads, form)).repartition(4)
+    if form == "typed":
+        frame = joined(frame)
     scored = frame.select("place", score(F.struct(*(name for name in frame.columns if name != "place"))).alias("s"))
     with open(out, "w", encoding="utf-8") as file:
         for row in scored.select("place", "s.*").orderBy("place").toLocalIterator():
@@ -49,6 +53,17 @@ def main(store: str, model: str, leads: str, out: str, form: str) -> None:
             del one["place"]
             file.write(json.dumps(one) + "\n")
     spark.stop()
+
+
+def joined(frame):
+    """The history taken apart into flat tables, and put together again as a warehouse has to."""
+    from pyspark.sql import functions as F
+
+    for table, fields in (("activities", ACTIVITY), ("changes", CHANGE)):
+        flat = frame.select("place", F.explode(table).alias("one")).select("place", "one.*")
+        nested = flat.groupBy("place").agg(F.sort_array(F.collect_list(F.struct(*fields))).alias(table))
+        frame = frame.drop(table).join(nested, "place", "left")
+    return frame
 
 
 def schema(leads: str, form: str) -> str:

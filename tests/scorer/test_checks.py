@@ -203,7 +203,7 @@ def test_the_module_stands_alone() -> None:
     tree = ast.parse(Path(checks.__file__).read_text(encoding="utf-8"))
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     imported |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
-    assert imported == {"__future__", "collections.abc", "re", "typing", "warnings", "numpy", "pandas"}
+    assert imported == {"__future__", "collections.abc", "datetime", "re", "typing", "warnings", "numpy", "pandas"}
 
 
 def test_a_moment_in_nanoseconds_narrows_no_other():

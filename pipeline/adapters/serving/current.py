@@ -60,8 +60,8 @@ class Exported:
 
 @dataclass(frozen=True)
 class Served:
-    """A scorer that answers: its version `number` in the registry (None of a folder) and `content` hash, when it took over
-    (UTC, ISO 8601), the form of its input, and an example with its answer, scored before anybody asked."""
+    """A scorer that answers: its version `number` in the registry (None of a folder) and `content` hash, when it
+    took over (UTC, ISO 8601), the form of its input, and an example with its answer, scored before anybody asked."""
 
     number: int | None
     content: str
