@@ -19,7 +19,7 @@ import typer  # noqa: E402
 
 from pipeline import cli_card, cli_serve, cli_verify, cli_versions  # noqa: E402
 from pipeline.errors import ParamsError  # noqa: E402
-from pipeline.ondemand import commands  # noqa: E402
+from pipeline.ondemand import commands, model_options  # noqa: E402
 
 app = typer.Typer(
     name="leads",
@@ -43,10 +43,10 @@ def score(
     open_leads: Annotated[
         bool, typer.Option("--open", help="Score the history's own open leads instead of a file.")
     ] = False,
-    model: cli_verify.ModelOption = "champion",
-    sha256: cli_verify.Sha256Option = None,
-    signature: cli_verify.SignatureOption = None,
-    public_key: cli_verify.KeyOption = None,
+    model: model_options.ModelOption = "champion",
+    sha256: model_options.Sha256Option = None,
+    signature: model_options.SignatureOption = None,
+    public_key: model_options.KeyOption = None,
     as_of: Annotated[
         str | None, typer.Option(help="Moment to score at, as 2026-01-31 or 2026-01-31T12:00; UTC.")
     ] = None,
@@ -78,7 +78,7 @@ def score(
     target = files.writable(out)
     if target in {given.resolve() for given in (file, activities, changes) if given is not None}:
         raise ParamsError(f"--out {out} is one of the files to be read; name another one.")
-    found = cli_verify.verified(model, sha256, signature, public_key)
+    found = model_options.verified(model, sha256, signature, public_key)
     scorer = model_folder.load(found.folder)
     record = partial(ledger.record, workspace, scorer, found.sha256) if keep else batch.unrecorded
     if file is None:

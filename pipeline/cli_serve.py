@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline import cli_verify, process
-from pipeline.ondemand import commands
+from pipeline import process
+from pipeline.ondemand import commands, model_options
 
 if TYPE_CHECKING:
     from pipeline.adapters.serving.current import Models
 
 
 def serve(
-    model: cli_verify.ModelOption = "champion",
-    sha256: cli_verify.Sha256Option = None,
-    signature: cli_verify.SignatureOption = None,
-    public_key: cli_verify.KeyOption = None,
+    model: model_options.ModelOption = "champion",
+    sha256: model_options.Sha256Option = None,
+    signature: model_options.SignatureOption = None,
+    public_key: model_options.KeyOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on; others cannot reach the default.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
     check_every: Annotated[
@@ -66,7 +66,7 @@ def _models(model: str, sha256: str | None, signature: Path | None, public_key: 
     from pipeline.adapters.serving import current
 
     if sha256 is not None or not verification.is_version(model):
-        return current.Exported(cli_verify.verified(model, sha256, signature, public_key))
+        return current.Exported(model_options.verified(model, sha256, signature, public_key))
     workspace, params = commands.project()
     key = None if public_key is None else signing.key_file(public_key, "--public-key")
     return current.Registered(tracking.open_store(workspace), params.run.contract, model, key)

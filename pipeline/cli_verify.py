@@ -3,61 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pipeline.errors import ParamsError
-from pipeline.ondemand import commands
-
-if TYPE_CHECKING:
-    from pipeline.adapters.verification import Verified
-
-ModelOption = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        help="champion, challenger, or a version number of this contract's registered model; or an exported folder.",
-    ),
-]
-Sha256Option = Annotated[
-    str | None, typer.Option("--sha256", help="The hash that the model must have, as `leads verify` printed it.")
-]
-SignatureOption = Annotated[
-    Path | None, typer.Option("--signature", help="Signature of a folder; FOLDER.sig beside it by default.")
-]
-KeyOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--public-key", help="PEM file of the key that must have signed it; else LEADS_SIGNING_PUBLIC_KEY names it."
-    ),
-]
-
-
-def verified(model: str, sha256: str | None, signature: Path | None, public_key: Path | None) -> Verified:
-    """The model that a command's options name, verified and not yet loaded; raises as `verification.verified`."""
-    from pipeline.adapters import signing, tracking, verification
-
-    def registered() -> tuple[tracking.Store, str]:
-        workspace, params = commands.project()
-        return tracking.open_store(workspace), params.run.contract
-
-    return verification.verified(
-        model,
-        registered=registered,
-        sha256=sha256,
-        signature=signature,
-        key=None if public_key is None else signing.key_file(public_key, "--public-key"),
-    )
+from pipeline.ondemand import commands, model_options
 
 
 def verify(
     target: Annotated[
         str, typer.Argument(help="A model folder, or a version of this contract's model: number, champion, challenger.")
     ],
-    sha256: Sha256Option = None,
-    signature: SignatureOption = None,
-    public_key: KeyOption = None,
+    sha256: model_options.Sha256Option = None,
+    signature: model_options.SignatureOption = None,
+    public_key: model_options.KeyOption = None,
 ) -> None:
     """Verify a model before MLflow touches it: its files, their hashes, who vouches for them. Loads and runs nothing.
 
@@ -66,7 +26,7 @@ def verify(
 
     Example: leads verify champion
     """
-    found = verified(target, sha256, signature, public_key)
+    found = model_options.verified(target, sha256, signature, public_key)
     typer.echo(f"{target}: VERIFIED, {found.version} in {found.folder}")
     for line in found.lines:
         typer.echo(f"  {line}")
