@@ -114,11 +114,11 @@ def routes(
     plain = every[: asked.plain]
     # One call each: as many edge cases as plain leads, where not all.
     few = every if given.ones >= len(every) else [*plain[: given.ones // 2], *every[asked.plain :][: given.ones // 2]]
-    keyed = [k for k in every if asked.leads[k]["lead_id"] not in (None, "")]
+    filed = [k for k in every if carried.fits_a_file(asked.leads[k])]
     yield "scores that `evaluate` wrote", plain, lambda _: asked.evaluated[OUTPUT].to_dict("records")
     for size, chosen in ((0, every), (7, every), (1, few)):
         yield f"`Scorer.predict`, {_chunks(size)}", chosen, lambda leads, size=size: by_chunks(scorer, leads, size)
-    for size, chosen in ((0, keyed), (7, keyed), (1, [k for k in few if k in set(keyed)])):
+    for size, chosen in ((0, filed), (7, filed), (1, [k for k in few if k in set(filed)])):
         yield (
             f"`leads score`, {_chunks(size)}",
             chosen,

@@ -128,6 +128,18 @@ def as_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+def fits_a_file(lead: Lead) -> bool:
+    """Whether a row of a file can hold a lead so that its answer can be told from others, and so that the reader of files,
+    which is stricter than the scorer, refuses nothing that the scorer reads.
+
+    The reader refuses blanks where a number or flag belongs, and whole numbers that a double does not hold.
+    """
+    typed = [lead[name] for name in (*NUMBERS, "budget_confirmed")]
+    blank = any(isinstance(value, str) and value != "" and not value.strip() for value in typed)
+    size = lead["employees"]
+    return lead["lead_id"] not in (None, "") and not blank and not (isinstance(size, int | float) and abs(size) > 2**53)
+
+
 def write_lines(leads: list[Lead], path: Path) -> Path:
     """Leads as JSON, one a line."""
     path.write_text("".join(json.dumps(lead) + "\n" for lead in leads), encoding="utf-8")
