@@ -129,7 +129,7 @@ def as_text(value: Any) -> str:
 
 
 def fits_a_file(lead: Lead) -> bool:
-    """Whether a row of a file can hold a lead so that its answer can be told from others, and so that the reader of files,
+    """Whether a row of a file can hold a lead, its answer can be told from others, and the reader of files,
     which is stricter than the scorer, refuses nothing that the scorer reads.
 
     The reader refuses blanks where a number or flag belongs, and whole numbers that a double does not hold.
