@@ -270,6 +270,7 @@ app.command()(commands.tiers)
 app.command()(commands.segments)
 app.command()(cli_verify.verify)
 app.command()(cli_verify.sign)
+app.command()(cli_verify.export)
 
 
 @app.command()

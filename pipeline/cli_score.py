@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import pandas as pd
 import typer
 
 from pipeline.errors import ParamsError
-from pipeline.ondemand import commands
+from pipeline.ondemand import commands, model_options
 
 
 def score(
@@ -23,10 +24,10 @@ def score(
     open_leads: Annotated[
         bool, typer.Option("--open", help="Score the history's own open leads instead of a file.")
     ] = False,
-    model: Annotated[
-        str,
-        typer.Option("--model", help="champion, challenger, or a version number of this contract's registered model."),
-    ] = "champion",
+    model: model_options.ModelOption = "champion",
+    sha256: model_options.Sha256Option = None,
+    signature: model_options.SignatureOption = None,
+    public_key: model_options.KeyOption = None,
     as_of: Annotated[
         str | None, typer.Option(help="Moment to score at, as 2026-01-31 or 2026-01-31T12:00; UTC.")
     ] = None,
@@ -70,7 +71,7 @@ def score(
         file,
         activities,
         changes,
-        model=model,
+        model=partial(model_options.verified, model, sha256, signature, public_key),
         as_of=commands.moment(as_of, "--as-of"),
         out=out,
         spreadsheet=spreadsheet,

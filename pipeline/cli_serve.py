@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline import process
-from pipeline.ondemand import commands
+from pipeline.ondemand import commands, model_options
+
+if TYPE_CHECKING:
+    from pipeline.adapters.serving.current import Models
 
 
 def serve(
-    model: Annotated[
-        str, typer.Option("--model", help="champion, challenger, or a version number of this contract's model.")
-    ] = "champion",
+    model: model_options.ModelOption = "champion",
+    sha256: model_options.Sha256Option = None,
+    signature: model_options.SignatureOption = None,
+    public_key: model_options.KeyOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on; others cannot reach the default.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
     check_every: Annotated[
@@ -23,22 +28,20 @@ def serve(
     max_body_mib: Annotated[int, typer.Option(help="Largest body of a request, in MiB.", min=1, max=1024)] = 8,
     max_leads: Annotated[int, typer.Option(help="Most leads of a request.", min=1)] = 10_000,
 ) -> None:
-    """Score leads over HTTP with a registered model: one or many at a time, a page with an example, health.
+    """Score leads over HTTP: one or many at a time, by a registered model or an exported folder.
 
-    When another version becomes champion it takes over without a restart; requests in hand end on the one they met.
+    When another version becomes champion it takes over without a restart; requests in hand end on the one they met. A
+    number with --sha256, and a folder, stay what they are.
     Ends at Ctrl-C or SIGTERM, after what is in hand has been answered.
 
     Example: leads serve --model champion --port 8000
     """
-    from pipeline.adapters import tracking
     from pipeline.adapters.serving import app, current, server
 
-    workspace, params = commands.project()
-    process.settle(params.run.seed)
+    process.settle(0)
     log = process.configure_logging("serve")
     listening = server.listen(host, port)
-    store = tracking.open_store(workspace)
-    answering = current.Current(current.Registered(store, params.run.contract, model), log)
+    answering = current.Current(_models(model, sha256, signature, public_key), log)
     address = server.address(listening)
     limits = app.Limits(body=max_body_mib * 2**20, leads=max_leads, check_s=check_every)
     if not server.is_local(listening):
@@ -49,11 +52,23 @@ def serve(
         )
     ready = partial(
         log.info,
-        "version %d (%s) of %s answers on %s",
-        answering.served.number,
+        "%s (%s) of %s answers on %s",
+        f"version {answering.served.number}" if answering.served.number else model,
         answering.served.scorer.version,
-        params.run.contract,
+        answering.served.scorer.spec["contract"],
         address,
     )
     server.run(app.make(answering, limits, address=address, log=log), listening, ready)
     log.info("ended")
+
+
+def _models(model: str, sha256: str | None, signature: Path | None, public_key: Path | None) -> Models:
+    """Where the scorers come from: the registry, looked at again and again, or a folder that needs no project."""
+    from pipeline.adapters import signing, tracking, verification
+    from pipeline.adapters.serving import current
+
+    if sha256 is not None or not verification.is_version(model):
+        return current.Exported(model_options.verified(model, sha256, signature, public_key))
+    workspace, params = commands.project()
+    key = None if public_key is None else signing.key_file(public_key, "--public-key")
+    return current.Registered(tracking.open_store(workspace), params.run.contract, model, key)

@@ -1,4 +1,4 @@
-"""`leads verify` and `leads sign`: what vouches for a model, said before anything loads it."""
+"""`leads verify`, `leads sign` and `leads export`: what vouches for a model, said before anything loads it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,16 @@ from typing import Annotated
 import typer
 
 from pipeline.errors import ParamsError
-from pipeline.ondemand import commands
+from pipeline.ondemand import commands, model_options
 
 
 def verify(
     target: Annotated[
         str, typer.Argument(help="A model folder, or a version of this contract's model: number, champion, challenger.")
     ],
-    sha256: Annotated[str | None, typer.Option(help="The hash that it must have, as this command printed it.")] = None,
-    signature: Annotated[
-        Path | None, typer.Option(help="Signature of a folder; FOLDER.sig beside it by default.")
-    ] = None,
-    public_key: Annotated[
-        Path | None,
-        typer.Option(help="PEM file of the key that must have signed it; else LEADS_SIGNING_PUBLIC_KEY names it."),
-    ] = None,
+    sha256: model_options.Sha256Option = None,
+    signature: model_options.SignatureOption = None,
+    public_key: model_options.KeyOption = None,
 ) -> None:
     """Verify a model before MLflow touches it: its files, their hashes, who vouches for them. Loads and runs nothing.
 
@@ -31,19 +26,7 @@ def verify(
 
     Example: leads verify champion
     """
-    from pipeline.adapters import signing, tracking, verification
-
-    def registered() -> tuple[tracking.Store, str]:
-        workspace, params = commands.project()
-        return tracking.open_store(workspace), params.run.contract
-
-    found = verification.verified(
-        target,
-        registered=registered,
-        sha256=sha256,
-        signature=signature,
-        key=None if public_key is None else signing.key_file(public_key, "--public-key"),
-    )
+    found = model_options.verified(target, sha256, signature, public_key)
     typer.echo(f"{target}: VERIFIED, {found.version} in {found.folder}")
     for line in found.lines:
         typer.echo(f"  {line}")
@@ -65,3 +48,22 @@ def sign(
     new = registry.sign(tracking.open_store(workspace), params.run.contract, version, key)
     said = "signed" if new else "was signed before"
     typer.echo(f"version {version} of {params.run.contract} {said}, by the key {signing.fingerprint(key)[:16]}")
+
+
+def export(
+    version: Annotated[str, typer.Argument(help="The version to export: number, champion or challenger.")],
+    out: Annotated[Path, typer.Option(help="New folder for the model.")],
+) -> None:
+    """Write a registered version to a folder that needs no registry, verified, with its signature FOLDER.sig beside it.
+
+    The hash that is printed says what the folder must be: hand it over by another way than the folder.
+
+    Example: leads export champion --out scorer
+    """
+    from pipeline.adapters import files, registry, tracking
+
+    workspace, params = commands.project()
+    number, signed = registry.export(tracking.open_store(workspace), params.run.contract, version, out)
+    beside = f", signature in {out}.sig" if signed else ", not signed"
+    typer.echo(f"{out}: version {number} of {params.run.contract}{beside}")
+    typer.echo(f"sha256 {files.sha256(out)}")

@@ -183,3 +183,21 @@ def test_a_pickle_does_harm_where_it_is_read(folder, canary):
     hostile.pickle_as_json(folder, canary)
     pickle.loads((folder / "data" / "spec.json").read_bytes())
     assert canary.exists()
+
+
+def test_score_and_export_work_on_a_folder_by_its_hash(made, leads, tmp_path):
+    """The same commands as for a version: a folder nobody vouches for is refused, one with its hash scores."""
+    out, file = tmp_path / "exported", tmp_path / "leads.csv"
+    names = ["lead_id", "created_at", "as_of"]
+    names += [
+        one["name"] for one in model_folder.load(made.made[0]).spec["profile"] if not one["name"].startswith("has_")
+    ]
+    file.write_text(",".join(names) + "\nL1,2024-01-01,2024-02-01" + "," * (len(names) - 3) + "\n")
+    told = leads("export", "1", "--out", out)
+    assert (told.code, told.text.splitlines()[-1]) == (0, f"sha256 {made.hashes[0]}")
+    assert (leads("export", "1", "--out", out).code, leads("export", "9", "--out", tmp_path / "no").code) == (2, 8)
+    asked = ["score", file, "--model", out, "--no-ledger", "--out", tmp_path / "scores.csv"]
+    assert leads(*asked, "--sha256", made.hashes[0]).code == 0
+    refused = leads(*asked, "--sha256", made.hashes[1])
+    assert refused.code == 9 and not {"_read", "load_model"} & set(refused.touched)
+    assert leads("score", file, "--model", made.made[0].parent, "--out", tmp_path / "s.csv").code == 9

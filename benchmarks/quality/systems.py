@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.environments import EnvironmentFailed
 from benchmarks.quality import environments
 from benchmarks.quality.environments import CACHE, HERE, OWN
 from benchmarks.quality.sets import Pair
@@ -113,7 +114,7 @@ def rival(
         return Answer(None, reason="not in the cache")
     try:
         python = environments.interpreter(one.environment)
-    except environments.EnvironmentFailed as failure:
+    except EnvironmentFailed as failure:
         return Answer(None, reason=f"not installed: {failure}")
 
     def commands(folder: Path, out: Path) -> list[list[str]]:

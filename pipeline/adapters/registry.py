@@ -23,7 +23,7 @@ import pandas as pd
 
 from pipeline.adapters import model_check, signing
 from pipeline.adapters.tracking import Store, answering, name_of
-from pipeline.errors import RegistryError
+from pipeline.errors import ParamsError, RegistryError
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -236,6 +236,30 @@ def refuse_altered(store: Store, contract: str, which: str | int, *, key: Path |
     called = f"version {version.number} of {name_of(contract)}"
     with tempfile.TemporaryDirectory() as temporary:
         _copied(store, version, Path(temporary), called, key or signing.public_key())
+
+
+def export(store: Store, contract: str, which: str | int, target: Path) -> tuple[int, bool]:
+    """Write a version, verified as `resolve` does, to the new folder `target`, with its signature `<target>.sig` beside
+    it; returns its number, and whether it is signed.
+
+    Raises:
+        RegistryError, ParamsError: as `resolve`; or there is something under that name already.
+    """
+    beside = target.with_name(f"{target.name}.sig")
+    for taken in (target, beside):
+        if taken.exists() or taken.is_symlink():
+            raise ParamsError(f"{taken} is there already; name a folder that is not.")
+    number, folder = resolve(store, contract, which)
+    run_id = find(store, contract, number).run_id
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
+        copy = shutil.copytree(folder, Path(temporary) / "copy")
+        signature = _signature(store, run_id, Path(temporary))
+        signed = signature.is_file()
+        if signed:
+            os.replace(signature, beside)
+        os.replace(copy, target)
+    return number, signed
 
 
 def _against(store: Store, version: Version, folder: Path, key: Path | None) -> list[str]:

@@ -28,11 +28,12 @@ NOBODY = (
 class Verified:
     """A folder that may be loaded, and why.
 
-    `version`: what the scorer calls itself in every score; `sha256`: of the folder; `lines`: what was verified, in
-    order, one sentence each.
+    `number`: in the registry, None of a folder; `version`: what the scorer calls itself in every score; `sha256`: of
+    the folder; `lines`: what was verified, in order, one sentence each.
     """
 
     folder: Path
+    number: int | None
     version: str
     sha256: str
     lines: tuple[str, ...]
@@ -99,7 +100,7 @@ def verified(
 
     if found := model_check.faults(folder, vouch=vouch):
         raise ModelError(model_check.listed(f"{target}: REFUSED", found))
-    return _told(folder, sha256, vouched)
+    return _told(folder, None, sha256, vouched)
 
 
 def note_made(workspace: Workspace, folder: Path) -> None:
@@ -137,7 +138,7 @@ def _version(target: str, store: Store, contract: str, sha256: str | None, key: 
     if sha256 not in (None, actual := files.sha256(folder)):
         raise RegistryError(f"version {number}: REFUSED: it has the sha256 {actual}, and {sha256} was given.")
     looked = _signed(key) if key else f"signature  not looked at: {signing.PUBLIC_KEY} names no key"
-    return _told(folder, sha256, [f"registry   version {number} of {name_of(contract)} has this hash", looked])
+    return _told(folder, number, sha256, [f"registry   version {number} of {name_of(contract)} has this hash", looked])
 
 
 def _in_registry(sha256: str, store: Store, contract: str) -> str:
@@ -150,7 +151,7 @@ def _signed(key: Path) -> str:
     return f"signature  of every file, by the key {signing.fingerprint(key)[:16]}"
 
 
-def _told(folder: Path, given: str | None, vouched: list[str]) -> Verified:
+def _told(folder: Path, number: int | None, given: str | None, vouched: list[str]) -> Verified:
     held = [entry for entry in model_check.entries(folder) if entry.kind == "file"]
     version, sha256 = model_check.version(folder), files.sha256(folder)
     lines = (
@@ -160,4 +161,4 @@ def _told(folder: Path, given: str | None, vouched: list[str]) -> Verified:
         f"sha256     {sha256}{', as given' if given else ''}",
         *vouched,
     )
-    return Verified(folder, version, sha256, lines)
+    return Verified(folder, number, version, sha256, lines)

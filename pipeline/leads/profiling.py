@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.leads import vocabulary
-from pipeline.leads.tables import ISO_TIME, NUMBER
-from pipeline.scorer.checks import FALSE_WORDS, TRUE_WORDS
+from pipeline.leads.tables import NUMBER
+from pipeline.scorer.checks import FALSE_WORDS, ISO_TIME, TRUE_WORDS
 
 Kind = Literal["number", "integer", "boolean", "timestamp", "category", "text", "empty"]
 

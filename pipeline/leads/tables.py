@@ -44,8 +44,6 @@ AS_OF = "as_of"
 #: A column of this type is checked and held as the dtype on the right; everything else stays text.
 TIME: Final = "datetime64[us]"
 NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
-_CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
-ISO_TIME = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_CLOCK})?"
 
 #: Why a row is refused whose key is personal.
 NAMES_SOMEBODY = (
@@ -488,7 +486,7 @@ def _moment(text: pd.Series, format_: str | None, name: str, faults: _Faults) ->
         value = pd.to_datetime(stripped, format=format_, utc=True, errors="coerce")
         wanted = f"a moment of the form `{format_}`"
     else:
-        readable = stripped.where(stripped.str.fullmatch(ISO_TIME).fillna(False).astype(bool))
+        readable = stripped.where(stripped.str.fullmatch(checks.ISO_TIME).fillna(False).astype(bool))
         readable = readable.str.replace(r"(\.[0-9]{6})[0-9]+", r"\1", regex=True)
         value = pd.to_datetime(readable, format="ISO8601", utc=True, errors="coerce")
         wanted = "an ISO 8601 date or time (if the file uses another form, declare it as the column's `format`)"

@@ -19,14 +19,13 @@ from pipeline.adapters import (
     files,
     ledger,
     model_folder,
-    registry,
     score_export,
     sources,
-    tracking,
     unfinished,
 )
 from pipeline.adapters.batch import Result
 from pipeline.adapters.sources import Given
+from pipeline.adapters.verification import Verified
 from pipeline.errors import ParamsError
 from pipeline.leads.contract import Resolved, describe
 from pipeline.leads.tables import TABLES
@@ -42,13 +41,14 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Asked:
-    """What to score (the open leads where `leads` is None), how, and where to; see `leads score`."""
+    """What to score (the open leads where `leads` is None), how, and where to; see `leads score`. `model`: called, the
+    model, verified."""
 
     leads: Path | None
     activities: Path | None
     changes: Path | None
     _: KW_ONLY
-    model: str
+    model: Callable[[], Verified]
     as_of: pd.Timestamp | None
     out: Path
     spreadsheet: Path | None
@@ -66,13 +66,13 @@ def run(workspace: Workspace, params: Params, asked: Asked, *, now: pd.Timestamp
     Raises:
         ParamsError: a file to be written has an ending that is not known, or is read or written otherwise too.
         ArtefactError: a file cannot be written, or another process is writing it.
-        And as `registry.resolve`, `model_folder.load`, `batch.score_files` and `batch.score_open`.
+        And as `asked.model`, `model_folder.load`, `batch.score_files` and `batch.score_open`.
     """
     # Before any work: an hour of scoring must not end at a folder that cannot be written.
     target = _targets(asked)
-    version, folder = registry.resolve(tracking.open_store(workspace), params.run.contract, asked.model)
-    scorer, sha256 = model_folder.load(folder), files.sha256(folder)
-    record = partial(ledger.record, workspace, scorer, sha256) if asked.keep else batch.unrecorded
+    model = asked.model()
+    scorer = model_folder.load(model.folder)
+    record = partial(ledger.record, workspace, scorer, model.sha256) if asked.keep else batch.unrecorded
     how: dict[str, Any] = {"chunk": asked.chunk or batch.CHUNK, "moves": asked.moves, "record": record}
 
     def written(result: Result) -> str:
@@ -83,14 +83,14 @@ def run(workspace: Workspace, params: Params, asked: Asked, *, now: pd.Timestamp
         score_export.export(result, asked.out, params.explain.reasons)
         return (
             f"{asked.out}: {result.scored:,} leads scored, {result.refused:,} listed without a score, "
-            f"by {scorer.version} (version {version})"
+            f"by {scorer.version}{f' (version {model.number})' if model.number else ''}"
         )
 
     if asked.leads is None:
         return written(batch.score_open(scorer, workspace, params.run.contract, **how))
     resolved, max_bytes = sources.read_contract(workspace, params.run.contract), params.ingest.max_file_mib * 2**20
     with _given(asked, target, max_bytes) as given:
-        same = _same(asked, given, resolved, sha256, max_bytes)
+        same = _same(asked, given, resolved, model.sha256, max_bytes)
         with unfinished.beside(target, same, {"now": now.isoformat()}) as work:
             begun = pd.Timestamp(work.begun["now"])
             if work.resumed:

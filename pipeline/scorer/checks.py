@@ -11,6 +11,7 @@ for no value), `format` (of timestamps), `own` (rules that the contract adds: `e
 
 from __future__ import annotations
 
+import datetime
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,11 @@ LARGEST = float(np.finfo(np.float32).max)
 
 TRUE_WORDS = ("true", "1", "1.0", "yes")
 FALSE_WORDS = ("false", "0", "0.0", "no")
+
+_CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
+#: A moment as text, where no format is named.
+ISO_TIME = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_CLOCK})?"
+_ISO = re.compile(ISO_TIME)
 
 #: Digits of a second beyond the microsecond.
 FINER = re.compile(r"(:\d{2}[.,]\d{6})\d+")
@@ -221,12 +227,21 @@ def moments(values: pd.Series, format: str | None = None) -> tuple[pd.Series, pd
     else:
         given = ~blank(values)
         # Read to the microsecond: one row in nanoseconds would narrow the range of all.
-        text = values.astype(object).where(given).map(_to_microseconds)
+        text = values.astype(object).where(given).map(_iso if format is None else _to_microseconds)
         moment = pd.to_datetime(text, errors="coerce", utc=True, format=format or "ISO8601")
     if getattr(moment.dtype, "tz", None) is not None:
         moment = moment.dt.tz_convert("UTC").dt.tz_localize(None)
     moment = moment.astype("datetime64[us]")
     return moment, ~blank(values) & moment.isna()
+
+
+def _iso(value: object) -> object:
+    """A moment, or text that may be read as one; None for anything else. pandas would take a number for nanoseconds
+    since 1970, and text that people write in other orders for a date."""
+    if isinstance(value, str):
+        text = value.strip()
+        return FINER.sub(r"\1", text) if _ISO.fullmatch(text) else None
+    return value if isinstance(value, datetime.date | np.datetime64) else None
 
 
 def _to_microseconds(value: object) -> object:

@@ -24,7 +24,7 @@ def clean(values: pd.Series, column: Mapping[str, Any]) -> pd.Series:
 
     Returns:
         Series under the same index: float64 for numbers and booleans, `str` for categories and text; text that is no
-        number is left as it is, for `checks.refusals` to name.
+        number is left as it is, among numbers as objects, for `checks.refusals` to name.
     """
     kind, words = column["type"], [str(word) for word in column.get("missing") or ()]
     plain = values.astype(object).where(values.notna(), None)
@@ -40,7 +40,8 @@ def clean(values: pd.Series, column: Mapping[str, Any]) -> pd.Series:
     if not numeric:
         return result.astype("str")
     typed, unread = checks.booleans(result) if kind == "boolean" else checks.numbers(result)
-    return result if unread.any() else typed
+    # Text that stays must not change how the rows beside it are read: theirs stay typed.
+    return result.where(unread, typed.astype(object)) if unread.any() else typed
 
 
 def _number(value: object, words: list[str]) -> object:

@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.serving.bodies import INSIDE, JSON, Asked, fuzzed
-from pipeline.adapters import approvals, model_folder, registry, tracking
+from pipeline.adapters import approvals, files, model_folder, registry, tracking, verification
 from pipeline.adapters.serving import answers, app, current, examples, reading, server, together
 from pipeline.errors import ParamsError, RegistryError
 from pipeline.paths import Workspace
@@ -731,3 +731,15 @@ def test_the_command_serves_until_it_is_told_to_end(demo_run, leads, tmp_path, m
             assert process.stderr.read() == "serve: ended\n"
         finally:
             process.kill()
+
+
+def test_an_exported_folder_answers_by_its_hash_and_is_nobody_in_the_registry(folders, leads):
+    sha256 = files.sha256(folders[1])
+    found = verification.verified(str(folders[1]), registered=lambda: pytest.fail("no registry"), sha256=sha256)
+    answers_with = current.Current(current.Exported(found), logging.getLogger("tests.serving"))
+    answers_with.check()
+    assert (answers_with.served.number, answers_with.served.content, answers_with.trouble) == (None, sha256, "")
+    with answering(answers_with) as address:
+        status, answer = post(address, "/score/batch", {"leads": leads[:2]})
+        assert (status, answer["version"], answer["model_version"]) == (200, None, found.version)
+        assert len(answer["results"]) == 2

@@ -131,3 +131,24 @@ def test_a_folder_that_fit_made_is_remembered_and_any_other_needs_its_hash(works
         verification.refuse_unknown(workspace, moved, None)
     with pytest.raises(ModelError, match="was given"):
         verification.refuse_unknown(workspace, scorer, "0" * 64)
+
+
+# An exported folder
+
+
+def test_an_exported_folder_is_the_version_and_nothing_is_overwritten(store, log_new, asked, tmp_path):
+    log_new(store)
+    number, signed = registry.export(store, "demo", "challenger", tmp_path / "out" / "scorer")
+    assert (number, signed) == (1, False)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scorer"]
+    found = verification.verified(str(tmp_path / "out" / "scorer"), registered=asked)
+    assert (found.number, found.sha256) == (None, registry.find(store, "demo", 1).scorer)
+    assert verification.verified("1", registered=asked).number == 1
+    with pytest.raises(ParamsError, match="is there already"):
+        registry.export(store, "demo", 1, tmp_path / "out" / "scorer")
+    (tmp_path / "other.sig").write_text("kept")
+    with pytest.raises(ParamsError, match="is there already"):
+        registry.export(store, "demo", 1, tmp_path / "other")
+    with pytest.raises(RegistryError, match="has no version 7"):
+        registry.export(store, "demo", 7, tmp_path / "none")
+    assert not (tmp_path / "none").exists()

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ import pytest
 import yaml
 
 from pipeline import params as params_module
-from pipeline.adapters import files, ledger, model_folder, parting, registry, tracking
+from pipeline.adapters import files, ledger, model_folder, parting
 from pipeline.errors import ArtefactError, ParamsError, SourceError
 from pipeline.ondemand import score
 from pipeline.paths import Workspace
@@ -76,23 +77,21 @@ def raw(tmp_path_factory):
 
 
 @pytest.fixture
-def project(project_root, scorers, raw, tmp_path, monkeypatch):
-    """A project whose registry answers with the first scorer; `run` scores, and returns what was said."""
+def project(project_root, scorers, raw, tmp_path):
+    """A project; `run` scores with the first scorer where no `version` is given, and returns what was said."""
     root = tmp_path / "project"
     (root / "data/contracts").mkdir(parents=True)
     text, found = re.subn(r"(?m)^(  contract:) \w+", r"\1 small", (project_root / "params.yaml").read_text())
     assert found == 1
     (root / "params.yaml").write_text(text)
     (root / "data/contracts/small.yaml").write_text(yaml.safe_dump(small_history.CONTRACT))
-    monkeypatch.setattr(tracking, "open_store", lambda _: None)
-    versions = {"1": scorers[0], "2": scorers[1]}
-    monkeypatch.setattr(registry, "resolve", lambda _, contract, asked: (int(asked), versions[asked]))
     workspace, params = Workspace(root), params_module.load(root / "params.yaml")
 
-    def run(out="scores.csv", ending="csv", now=NOW, **other):
-        options = {"model": "1", "as_of": None, "spreadsheet": None, "moves": False, "keep": True, "chunk": None}
+    def run(out="scores.csv", ending="csv", now=NOW, version=0, **other):
+        options = {"as_of": None, "spreadsheet": None, "moves": False, "keep": True, "chunk": None}
         given = {name: raw / f"{name}.{ending}" for name in ("leads", "activities", "changes")}
-        asked = score.Asked(**{**given, **options, "out": root / out, **other})
+        model = partial(small_scorer.verified, scorers[version])
+        asked = score.Asked(**{**given, **options, "out": root / out, "model": model, **other})
         said: list[str] = []
         said.append(score.run(workspace, params, asked, now=now, say=said.append))
         return said
@@ -152,16 +151,17 @@ def test_every_score_stands_in_the_ledger_once(project, scorers):
 
 CHILD = """
 import os, signal, sys
+from functools import partial
 from pathlib import Path
 import pandas as pd
 from pipeline import params
-from pipeline.adapters import files, ledger, registry, score_export, tracking
+from pipeline.adapters import files, ledger, score_export
 from pipeline.ondemand import score
 from pipeline.paths import Workspace
+from tests import small_scorer
 root, raw, folder, moment = map(Path, sys.argv[1:5])
 dies, place = int(sys.argv[5]), sys.argv[6]
-registry.resolve = lambda *_: (1, folder)
-tracking.open_store = lambda _: None
+model = partial(small_scorer.verified, folder)
 def deadly(module, name):
     real, calls = getattr(module, name), []
     def wrapped(*arguments, **options):
@@ -172,7 +172,7 @@ def deadly(module, name):
     setattr(module, name, wrapped)
 if place:
     deadly({"ledger": ledger, "files": files, "score_export": score_export}[place.split(".")[0]], place.split(".")[1])
-asked = score.Asked(*(raw / f"{name}.csv" for name in ("leads", "activities", "changes")), model="1", as_of=None,
+asked = score.Asked(*(raw / f"{name}.csv" for name in ("leads", "activities", "changes")), model=model, as_of=None,
                     out=root / "killed.csv", spreadsheet=None, moves=False, keep=True, chunk=10)
 workspace = Workspace(root)
 print(score.run(workspace, params.load(root / "params.yaml"), asked, now=pd.Timestamp(str(moment)), say=print))
@@ -226,7 +226,7 @@ def test_changed_files_and_another_version_begin_anew(project, raw, tmp_path, mo
     monkeypatch.setattr(ledger, "record", stopped)
     changed = tmp_path / "leads.csv"
     changed.write_text((raw / "leads.csv").read_text().replace("L002", "L902"))
-    for other in ({"model": "2"}, {"leads": changed}, {"chunk": 11}, {"as_of": NOW}):
+    for other in ({"version": 1}, {"leads": changed}, {"chunk": 11}, {"as_of": NOW}):
         calls.clear()
         with pytest.raises(KeyboardInterrupt):
             project.run(chunk=20)

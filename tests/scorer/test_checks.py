@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +203,7 @@ def test_the_module_stands_alone() -> None:
     tree = ast.parse(Path(checks.__file__).read_text(encoding="utf-8"))
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     imported |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
-    assert imported == {"__future__", "collections.abc", "re", "typing", "warnings", "numpy", "pandas"}
+    assert imported == {"__future__", "collections.abc", "datetime", "re", "typing", "warnings", "numpy", "pandas"}
 
 
 def test_a_moment_in_nanoseconds_narrows_no_other():
@@ -212,3 +213,23 @@ def test_a_moment_in_nanoseconds_narrows_no_other():
     alone = [checks.moments(pd.Series([text], dtype=object))[0].iloc[0] for text in texts]
     assert together.tolist() == alone
     assert together.iloc[0] == pd.Timestamp("2024-05-01T10:00:00.123456")
+
+
+@pytest.mark.parametrize(
+    "value", [20240101, 1.7e18, True, "20240101", "01/02/2024", "2024-W05-1", "2024-02-30", "soon"]
+)
+def test_what_people_do_not_write_as_a_moment_is_none(value):
+    """pandas would read a number as nanoseconds since 1970, and a week or bare digits as a date."""
+    moment, unread = checks.moments(pd.Series([value], dtype=object))
+    assert moment.isna().all() and unread.all()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2024-01-31T11:00:00Z", " 2024-01-31 12:00+01:00", "2024-01-31T11:00:00.000000999",
+        datetime.datetime(2024, 1, 31, 11), pd.Timestamp("2024-01-31T12:00+01:00"), np.datetime64("2024-01-31T11:00"),
+    ],
+)  # fmt: skip
+def test_a_moment_is_the_same_in_any_form(value):
+    assert checks.moments(pd.Series([value], dtype=object))[0].tolist() == [pd.Timestamp("2024-01-31T11:00")]

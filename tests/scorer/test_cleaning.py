@@ -35,7 +35,7 @@ def test_numbers(values):
 
 
 def test_text_that_is_no_number_stays_for_the_checks_to_name():
-    assert clean(pd.Series(["7", "seven"]), SIZE).tolist() == ["7", "seven"]
+    assert clean(pd.Series(["7", "seven"]), SIZE).tolist() == [7.0, "seven"]
 
 
 @pytest.mark.parametrize("values", [[True, False, None], ["yes", "no", ""], [1, 0, np.nan], ["1.0", "False", None]])
@@ -50,7 +50,7 @@ def test_the_index_is_kept():
 
 def test_what_a_row_holds_does_not_depend_on_the_rows_beside_it():
     """`True` equals 1, and pandas takes the two for one value: each is read as it stands, in any company."""
-    mixed = [1, True, 0, False, 2.0, None]
+    mixed = [1, True, 0, False, 2.0, None, "true", "No", " ", "perhaps", "7", "1e3"]
 
     def read(values: list[object], kind: str) -> list[tuple[str, bool]]:
         cleaned = clean(pd.Series(values, dtype=object), {"name": "flag", "type": kind})
@@ -61,3 +61,10 @@ def test_what_a_row_holds_does_not_depend_on_the_rows_beside_it():
 
     for kind in ("number", "boolean", "category"):
         assert read(mixed, kind) == [read([one], kind)[0] for one in mixed], kind
+
+
+@pytest.mark.parametrize("beside", [" ", "\t", "perhaps", "2"])
+def test_a_flag_is_a_flag_beside_text_that_is_none(beside):
+    """What is left for the checks to name must not turn its neighbours into text, which no feature reads."""
+    got = clean(pd.Series(["true", "no", None, beside], dtype=object), FLAG)
+    assert got[:2].tolist() == [1.0, 0.0] and np.isnan(got[2]) and got[3] == beside

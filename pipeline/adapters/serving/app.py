@@ -271,7 +271,7 @@ def _fault(served: Served, status: int, sentence: str, headers: dict[str, str] |
 def _respond(served: Served, text: str, status: int = 200, *, media_type: str) -> Response:
     headers = {
         "x-model-version": served.scorer.version,
-        "x-version": str(served.number),
+        "x-version": "" if served.number is None else str(served.number),
         "cache-control": "no-store",
         "x-content-type-options": "nosniff",
     }

@@ -5,47 +5,65 @@ from __future__ import annotations
 import datetime
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from pipeline.adapters import model_folder, registry
 from pipeline.adapters.serving import examples, reading
 from pipeline.adapters.tracking import Store
+from pipeline.adapters.verification import Verified
 
 
 class Models(Protocol):
     """Where scorers come from."""
 
-    def named(self) -> tuple[int, str]:
-        """Number and content hash of the version that should answer now."""
+    def named(self) -> tuple[int | None, str]:
+        """Number (None of a folder) and content hash of the version that should answer now."""
 
-    def load(self, number: int) -> Any:
+    def load(self, number: int | None) -> Any:
         """Its scorer, verified."""
 
 
 @dataclass(frozen=True)
 class Registered:
-    """Versions of a contract's registered model; `which` is an alias or a number."""
+    """Versions of a contract's registered model; `which` is an alias or a number, `key` the public key that must
+    have signed them, where it is not that of the environment."""
 
     store: Store
     contract: str
     which: str
+    key: Path | None = None
 
     def named(self) -> tuple[int, str]:
         """Raises RegistryError: there is no such version, or the store does not answer."""
         version = registry.find(self.store, self.contract, self.which)
         return version.number, version.scorer
 
-    def load(self, number: int) -> Any:
+    def load(self, number: int | None) -> Any:
         """Raises RegistryError or ModelError: what is stored is not what was registered, or cannot be loaded."""
-        return model_folder.load(registry.resolve(self.store, self.contract, number)[1])
+        return model_folder.load(registry.resolve(self.store, self.contract, number or self.which, key=self.key)[1])
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One exported folder, verified before; it never changes."""
+
+    verified: Verified
+
+    def named(self) -> tuple[None, str]:
+        return None, self.verified.sha256
+
+    def load(self, number: int | None) -> Any:
+        """Raises ModelError: it cannot be loaded."""
+        return model_folder.load(self.verified.folder)
 
 
 @dataclass(frozen=True)
 class Served:
-    """A scorer that answers: its version `number` in the registry and `content` hash, when it took over (UTC, ISO
-    8601), the form of its input, and an example with its answer, scored before anybody asked."""
+    """A scorer that answers: its version `number` in the registry (None of a folder) and `content` hash, when it
+    took over (UTC, ISO 8601), the form of its input, and an example with its answer, scored before anybody asked."""
 
-    number: int
+    number: int | None
     content: str
     scorer: Any
     since: str
@@ -98,7 +116,7 @@ class Current:
                 self._log.warning("%s", noted)
             self._noted = noted
 
-    def _load(self, number: int, content: str) -> Served:
+    def _load(self, number: int | None, content: str) -> Served:
         scorer = self._models.load(number)
         with model_folder.asking(scorer, "the example"):
             example, answer = examples.scored(scorer)

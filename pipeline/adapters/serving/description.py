@@ -67,7 +67,7 @@ class Versioned(BaseModel):
     """What stands in every answer, and in the headers x-model-version and x-version."""
 
     model_version: str = Field(description="Contract and content hash of the scorer.")
-    version: int = Field(description="Its number in the registry.")
+    version: int | None = Field(description="Its number in the registry; null where it was loaded from a folder.")
 
 
 class Answer(Versioned):
