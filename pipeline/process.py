@@ -6,11 +6,14 @@ nothing heavy itself.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
 import sys
 from collections.abc import Callable
+
+from pipeline.errors import ArtefactError
 
 #: Threads that wait must not spin (a fit took 35 s instead of 1 s on a busy machine); BLAS on one thread gives the same
 #: sums everywhere; no library reports on its user.
@@ -62,12 +65,14 @@ def exit_code(act: Callable[[], None]) -> int:
     """Run `act`; turn an expected error into one message and its exit code, no traceback.
 
     Expected is what states an exit code: this package's errors, and those of a scorer, which imports nothing of ours
-    and may be run by code of its own. Notes on an error (PEP 678) are printed below it.
+    and may be run by code of its own. So is a disk that is full. Notes on an error (PEP 678) are printed below it.
     """
     try:
         act()
     except Exception as error:
         code = getattr(type(error), "exit_code", None)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            code = ArtefactError.exit_code
         if not isinstance(code, int):
             raise
         sys.stderr.write("\n".join([f"error: {error}", *getattr(error, "__notes__", [])]) + "\n")

@@ -1,5 +1,6 @@
 """The `leads` command as a person types it."""
 
+import errno
 import json
 import os
 import re
@@ -371,6 +372,14 @@ def test_an_altered_scorer_or_result_is_one_message(leads, demo_run, tmp_path):
     assert code == 6 and "leads.parquet is missing or is not what stage validate wrote" in err
 
 
+def test_a_full_disk_is_said_without_a_traceback(capsys):
+    def act():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "scores.csv")
+
+    assert process.exit_code(act) == 6
+    assert capsys.readouterr().err == "error: [Errno 28] No space left on device: 'scores.csv'\n"
+
+
 def test_errors_of_a_scorer_have_their_exit_code_whichever_code_runs_it(capsys):
     def act():
         raise ScorerError("cannot be read")
@@ -399,14 +408,14 @@ def test_summary_says_what_to_type_next(apart, copy):
         (["score", "--open", "--model", "challenger", "--as-of", "2024-01-01"], 2, "--open takes its leads"),
         (["score", "x.csv", "--as-of", "soon"], 2, "--as-of 'soon' is not a date"),
         (["score", "x.csv", "--out", "x.csv"], 2, "is one of the files to be read"),
-        (["score", "x.csv", "--out", "."], 6, "is not a file that can be replaced"),
+        (["score", "x.csv", "--out", "."], 2, "name a file that ends in .csv or .parquet"),
         (["score", "x.csv", "--out", "params.yaml/x.csv"], 6, "cannot be written"),
         (["approve", "1", "--by", "A. Reviewer", "--note", " "], 8, "the name of who takes it"),
         (["reject", "7", "--by", "A. Reviewer", "--note", "no such"], 8, "has no version 7; it has 1"),
         (["rollback", "--to", "7", "--by", "A. Reviewer", "--note", "no such"], 8, "has no version 7; it has 1"),
         (["diff", "1", "best"], 8, "has no version best; it has 1"),
         (["diff", "1", "1", "--out", "params.yaml"], 6, "cannot be written"),
-        (["score", "x.csv", "--model", "best"], 8, "has no version best"),
+        (["score", "x.csv", "--model", "best"], 9, "best is neither a folder nor a version"),
     ],
 )
 def test_bad_input_is_one_message_with_its_exit_code(leads, arguments, code, said):
@@ -602,6 +611,6 @@ def test_diff_of_a_history_without_moments_scores_looks_of_the_test_window(two, 
     told = files.read_json(workspace.path("ingest/provenance.json"))
     files.write_json(workspace.path("ingest/provenance.json"), told | {"newest_recorded_at": None})
     fake_results.sign(workspace, "ingest")
-    got = RUNNER.invoke(cli.app, ["diff", "1", "challenger", "--leads", "30"])
+    got = RUNNER.invoke(cli.app, ["diff", "1", "2", "--leads", "30"])
     assert got.exit_code == 0, got.output
     assert "looks at leads of the test window: none is open" in got.output

@@ -12,6 +12,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +31,7 @@ import yaml
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from pipeline.adapters import batch, files, model_folder, score_export
+from pipeline.adapters import batch, files, ledger, model_folder, score_export
 from pipeline.adapters.sources import Given
 from pipeline.leads import demo
 from pipeline.leads.contract import restore
@@ -241,16 +243,20 @@ def run(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     said = [done.stdout, done.stderr]
     workspace = Workspace(root)
     resolved = restore(files.read_json(workspace.path("ingest/contract.json")))
+    scorer = model_folder.load(root / "data/calibrate/scorer")
     result = batch.score_files(
-        model_folder.load(root / "data/calibrate/scorer"),
+        scorer,
         resolved,
         {name: Given.of(root / f"incoming/{name}.csv") for name in ("leads", "activities", "changes")},
         root / "work",
         as_of=pd.Timestamp("2025-01-01"),
         now=pd.Timestamp("2025-01-01"),
         max_bytes=2**30,
+        record=partial(ledger.record, workspace, scorer, "a" * 64),
     )
     score_export.export(result, root / "scores.csv", reasons=5)
+    # As `leads score` does: raw leads lie there, for nobody else to read.
+    shutil.rmtree(root / "work")
     said += result.notes
     (root / "said.log").write_text("\n".join(said), encoding="utf-8")
     return Run(root, made, "\n".join(said))

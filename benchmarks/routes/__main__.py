@@ -237,6 +237,8 @@ def scored_files(workspace: Workspace, scorer: Any, leads: list[Lead], size: int
         key = str(lead["lead_id"])
         same = waiting.get((key, _moment(lead["as_of"]))) or waiting.get((key, ""))
         found.append(same.pop(0) if same else dict.fromkeys(OUTPUT))
+    if left := sum(map(len, waiting.values())):
+        raise AssertionError(f"{left} rows came out that no lead was asked for")
     return found
 
 

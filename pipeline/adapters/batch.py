@@ -118,7 +118,7 @@ def score_files(
         as_of=now if as_of is None else as_of,
         always=as_of is not None,
         chunk=chunk,
-        size=activities.path.stat().st_size if activities is not None and activities.path.exists() else 0,
+        size=sources.text_size(activities.path) if activities is not None else 0,
     )
     runs = [folder / f"scores_{number:04d}" for number in range(parted.size)]
     with (

@@ -3,6 +3,7 @@ new one, never half of either."""
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import hashlib
 import json
@@ -42,6 +43,10 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     target = writable(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+    except OSError as fault:
+        raise ArtefactError(f"{path}: cannot be written ({fault.strerror}).") from None
+    try:
         with open(temporary, "wb") as file:
             write(file)
             file.flush()
@@ -60,7 +65,7 @@ def private(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         ArtefactError: another process has it.
     """
-    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -105,7 +110,23 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_csv(path: Path, frame: pd.DataFrame) -> None:
     """CSV of a result table; floats with 17 significant digits where needed, so that they read back unchanged."""
-    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+    write_text(path, csv_text(frame))
+
+
+def csv_text(frame: pd.DataFrame, *, header: bool = True) -> str:
+    """A table as CSV, with text in quotes where one holds a carriage return.
+
+    Where the writer decides by itself, it takes only the line ends that it writes for a reason to quote, and whoever
+    reads the file would see two rows.
+    """
+    texts = [frame[name] for name in frame if frame[name].dtype.kind not in "iufbM"]
+    steered = any(text.astype("str").str.contains("\r", regex=False, na=False).any() for text in texts)
+    return frame.to_csv(
+        index=False,
+        header=header,
+        lineterminator="\n",
+        quoting=csv.QUOTE_NONNUMERIC if steered else csv.QUOTE_MINIMAL,
+    )
 
 
 def write_table(path: Path, frame: pd.DataFrame | Iterable[pd.DataFrame], *, row_group: int | None = None) -> None:

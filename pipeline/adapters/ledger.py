@@ -56,7 +56,7 @@ def record(
         scorer=sha256, answer=answers(scores), inputs=_inputs(scorer.spec, rows, activities, changes)
     )
     entries = entries[COLUMNS].sort_values([LEAD_KEY, "as_of"], kind="stable", ignore_index=True)
-    digest = hashlib.sha256("".join(entries["answer"] + entries["inputs"]).encode()).hexdigest()
+    digest = hashlib.sha256("".join([sha256, *(entries["answer"] + entries["inputs"])]).encode()).hexdigest()
     version = str(scores["model_version"].iloc[0])
     path = folder(workspace) / f"{version}-{digest[:16]}.parquet"
     if not path.is_file():
@@ -82,7 +82,10 @@ def find(workspace: Workspace, lead: str, at: pd.Timestamp | None) -> pd.DataFra
     place = folder(workspace)
     found = pd.DataFrame(columns=COLUMNS)
     if any(place.glob("*.parquet")):
-        found = ds.dataset(place, format="parquet").to_table(filter=ds.field(LEAD_KEY) == lead).to_pandas()
+        try:
+            found = ds.dataset(place, format="parquet").to_table(filter=ds.field(LEAD_KEY) == lead).to_pandas()
+        except pa.ArrowInvalid as fault:
+            raise ArtefactError(f"{place} holds a file that is none of the ledger's: {fault}.") from None
     if found.empty:
         raise SourceError(
             f"{place} holds no score of lead {lead}. `leads score` keeps every score there, but with --no-ledger."

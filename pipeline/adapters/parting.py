@@ -120,7 +120,7 @@ def lay_out(
         pieces: as `sources.pieces_for_scoring` gives them; not asked where the work was done before.
         folder: made, and emptied where it holds less than the whole.
         as_of: the moment of leads that state none, or of all of them where `always`.
-        chunk: leads that a part holds about. `size`: bytes of the activities' file.
+        chunk: leads that a part holds about. `size`: bytes of the activities as text.
     """
     if (folder / _MARK).is_file():
         return Parted(folder=folder, **files.read_json(folder / _MARK))

@@ -245,13 +245,17 @@ def export(store: Store, contract: str, which: str | int, target: Path) -> tuple
     Raises:
         RegistryError, ParamsError: as `resolve`; or there is something under that name already.
     """
+    target = Path(os.path.abspath(target))
     beside = target.with_name(f"{target.name}.sig")
     for taken in (target, beside):
         if taken.exists() or taken.is_symlink():
             raise ParamsError(f"{taken} is there already; name a folder that is not.")
     number, folder = resolve(store, contract, which)
     run_id = find(store, contract, number).run_id
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise ParamsError(f"{target.parent}: no folder can be made there ({fault.strerror}).") from None
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
         copy = shutil.copytree(folder, Path(temporary) / "copy")
         signature = _signature(store, run_id, Path(temporary))

@@ -55,7 +55,7 @@ def _with_words(scores: pd.DataFrame, number: int) -> pd.DataFrame:
 def _write_csv(file: IO[bytes], frames: Iterator[pd.DataFrame], unit: str) -> None:
     for number, frame in enumerate(frames):
         table = frame.assign(as_of=moments(frame["as_of"], unit))
-        file.write(table.to_csv(index=False, header=number == 0, lineterminator="\n").encode("utf-8"))
+        file.write(files.csv_text(table, header=number == 0).encode("utf-8"))
 
 
 def moments(times: pd.Series, unit: str) -> pd.Series:
@@ -72,13 +72,24 @@ _FORMULA = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
 
 #: Where a cell may begin: at its start, or behind a sign that a spreadsheet of another country takes for the separator;
 #: blanks, quotes and signs that nobody sees may come first.
-_BEGINS = re.compile(rf"(^|[,;|])([\s\"'`\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u2064\ufeff]*)(?=[{_FORMULA}])")
+_BEGINS = re.compile(
+    rf"(^|[,;|])([\s\"'`\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u2069\u061c\u180e\u3164\ufe00-\ufe0f\ufeff]*)(?=[{_FORMULA}])"
+)
 
 #: Line ends, tabs and other signs that steer.
 _STEERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
-#: Keys that a spreadsheet would rewrite: zeros in front, more digits than it holds, powers of ten, dates.
-_REWRITTEN = re.compile(r"0\d+|\d{16,}|\d+(\.\d+)?[eE][+-]?\d+|\d{1,4}[-/.]\d{1,2}([-/.]\d{1,4})?")
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+
+#: Keys that a spreadsheet would rewrite: all that is made of digits and signs (zeros in front, powers of ten, dates,
+#: times, shares, sums of money) but plain numbers of up to 15 digits, months beside digits, and truth values.
+_REWRITTEN = re.compile(
+    r"(?!(?:0|[1-9]\d{0,14})$)"
+    r"(?:[($€£¥\s]*[\d.,][\d\s.,:/()%$€£¥+-]*(?:e[+-]?\d+|[ap]m?)?"
+    rf"|(?:\d{{1,4}}[\s./-]*)?{_MONTH}[\s.,/-]*\d[\d\s.,:/-]*"
+    rf"|\d{{1,4}}[\s./-]*{_MONTH}|true|false)",
+    re.IGNORECASE,
+)
 
 
 def for_spreadsheet(result: Result, path: Path, reasons: int) -> None:

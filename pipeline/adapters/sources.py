@@ -15,6 +15,7 @@ import io
 import lzma
 import os
 import re
+import stat
 import struct
 import urllib.error
 import urllib.request
@@ -246,17 +247,31 @@ def _hidden(path: Path) -> bool:
 
 
 def check_size(path: Path, label: str, max_bytes: int) -> None:
-    """Refuse a file that is missing or larger than is allowed.
+    """Refuse what is missing, no file, or larger than is allowed.
 
     Raises:
         SourceError: it is.
     """
     try:
-        size = path.stat().st_size
+        found = path.stat()
     except OSError as fault:
         raise SourceError(f"{label}: cannot be read ({fault.strerror}).") from None
-    if size > max_bytes:
-        raise SourceError(_too_large(label, size, max_bytes))
+    if not stat.S_ISREG(found.st_mode):
+        raise SourceError(f"{label}: is a folder, a pipe or a device; name a file.")
+    if found.st_size > max_bytes:
+        raise SourceError(_too_large(label, found.st_size, max_bytes))
+
+
+def text_size(path: Path) -> int:
+    """About how many bytes a file's rows would take as text; 0 where it cannot be read, which its reader will say."""
+    try:
+        with open(path, "rb") as file:
+            begins = file.read(4)
+        if begins == _PARQUET:
+            return int(pq.read_metadata(path).num_rows) * 70
+        return path.stat().st_size * (10 if begins.startswith((_GZIP, _ZIP)) else 1)
+    except (OSError, pa.ArrowInvalid):
+        return 0
 
 
 def _checked(path: Path, label: str, expected: str | None, max_bytes: int) -> str:

@@ -49,14 +49,21 @@ def beside(out: Path, same: dict[str, Any], begin: dict[str, Any]) -> Iterator[U
                 shutil.rmtree(other)
     folder.mkdir(mode=0o700, exist_ok=True)
     with _locked(folder, out):
+        for left in out.parent.glob(f".{glob.escape(out.name)}.*.tmp"):  # by a process killed while it wrote the result
+            if left.name.split(".")[-2].isdecimal() and len(left.name.split(".")) == len(out.name.split(".")) + 3:
+                left.unlink()
         noted = folder / "begun.json"
         resumed = noted.is_file()
         if not resumed:
             files.write_json(noted, begin)
         try:
             yield Unfinished(folder, files.read_json(noted), resumed)
-        except Exception:
-            if not (folder / KEEP).exists():
+        except Exception as fault:
+            if (folder / KEEP).exists():
+                fault.add_note(
+                    f"What was done so far is kept, and gone on with next time: {folder}. Delete it to drop it."
+                )
+            else:
                 shutil.rmtree(folder)
             raise
         shutil.rmtree(folder)
@@ -69,15 +76,20 @@ KEEP = "input/parted.json"
 @contextmanager
 def _locked(folder: Path, out: Path) -> Iterator[None]:
     """Alone with a folder; the lock goes with the process that holds it."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    busy = ArtefactError(f"another process is writing {out}; wait until it has ended, or name another file.")
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        raise busy from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alone = folder.exists()
-        except BlockingIOError:
+            # The folder may be another one by now, made anew by a third process.
+            alone = os.path.samestat(os.fstat(descriptor), os.stat(folder))
+        except (BlockingIOError, FileNotFoundError):
             alone = False
         if not alone:
-            raise ArtefactError(f"another process is writing {out}; wait until it has ended, or name another file.")
+            raise busy
         yield
     finally:
         os.close(descriptor)

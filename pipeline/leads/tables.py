@@ -45,6 +45,9 @@ AS_OF = "as_of"
 TIME: Final = "datetime64[us]"
 NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 
+#: Stands in what is scored for a word that looks like personal data.
+HIDDEN = "(personal)"
+
 #: Why a row is refused whose key is personal.
 NAMES_SOMEBODY = (
     "names rows by what looks like an e-mail address or a phone number (take a key that names nobody, such as "
@@ -172,10 +175,10 @@ def type_leads(
     for name, column in contract.columns.items():
         if name in cells:
             texts[name] = _pointed(_text(cells[name], [*common, *column.missing]), column, decimal)
+            if scoring and column.role not in ("identifier", "personal") and column.type in ("category", "text"):
+                texts[name] = _hidden(texts[name], column.values or ())
             typed[name] = _typed(texts[name], column, name, faults)
-            # What is scored is not kept: there such a value is one that training has not seen, and is flagged as that.
-            # Only its key comes back.
-            if not scoring:
+            if not scoring or column.type in ("number", "integer"):
                 _nobody_in(texts[name], column, name, faults)
             elif name == contract.key:
                 _nobodys_key(texts[name], name, faults)
@@ -424,13 +427,25 @@ def _nobody_in(text: pd.Series, column: Column, name: str, faults: _Faults) -> N
 
 def _impersonal(text: pd.Series, name: str, faults: _Faults, declared: Collection[str]) -> None:
     """Refuse cells that look like personal data, but for words that the contract itself holds."""
+    for what, words in _people(text, declared).items():
+        if words:
+            faults.add(text.isin(words), f"column `{name}` holds what looks like {what}")
+
+
+def _hidden(text: pd.Series, declared: Collection[str]) -> pd.Series:
+    """Cells that look like personal data as a word that training has not seen either: a lead is scored all the same,
+    and nothing that is kept of the score names anybody."""
+    words = [word for found in _people(text, declared).values() for word in found]
+    return text.mask(text.isin(words), HIDDEN) if words else text
+
+
+def _people(text: pd.Series, declared: Collection[str]) -> dict[str, list[str]]:
+    """Words that look like personal data, by what they look like."""
     words = pd.Series([word for word in text.dropna().unique() if word not in declared], dtype="str")
-    for what, found in (
-        ("an e-mail address", personal.has_email(words)),
-        ("a phone number", personal.phone_degree(words) >= personal.CERTAIN),
-    ):
-        if found.any():
-            faults.add(text.isin(list(words[found])), f"column `{name}` holds what looks like {what}")
+    return {
+        "an e-mail address": list(words[personal.has_email(words)]),
+        "a phone number": list(words[personal.phone_degree(words) >= personal.CERTAIN]),
+    }
 
 
 def _nobodys_key(text: pd.Series, name: str, faults: _Faults) -> None:

@@ -94,10 +94,7 @@ def run(workspace: Workspace, params: Params, asked: Asked, *, now: pd.Timestamp
         with unfinished.beside(target, same, {"now": now.isoformat()}) as work:
             begun = pd.Timestamp(work.begun["now"])
             if work.resumed:
-                say(
-                    f"{asked.out}: going on with a run that was stopped; to begin anew instead, delete "
-                    f"{asked.out.with_name(work.folder.name)}"
-                )
+                say(f"{asked.out}: going on with a run that was stopped; to begin anew instead, delete {work.folder}")
             result = batch.score_files(
                 scorer, resolved, given, work.folder, as_of=asked.as_of, now=begun, max_bytes=max_bytes, **how
             )

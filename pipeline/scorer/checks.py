@@ -241,7 +241,11 @@ def _iso(value: object) -> object:
     if isinstance(value, str):
         text = value.strip()
         return FINER.sub(r"\1", text) if _ISO.fullmatch(text) else None
-    return value if isinstance(value, datetime.date | np.datetime64) else None
+    if isinstance(value, pd.Timestamp):
+        return value.as_unit("us")
+    if isinstance(value, np.datetime64):
+        return value.astype("datetime64[us]")
+    return value if isinstance(value, datetime.date) else None
 
 
 def _to_microseconds(value: object) -> object:

@@ -30,7 +30,7 @@ def clean(values: pd.Series, column: Mapping[str, Any]) -> pd.Series:
     plain = values.astype(object).where(values.notna(), None)
     if values.dtype.kind in "bO":
         # Told apart from 1 and 0, which they equal: what a row holds must not depend on the rows beside it.
-        plain = plain.map(lambda value: str(value).lower() if isinstance(value, bool | np.bool_) else value)
+        plain = plain.map(_plain)
     codes, distinct = pd.factorize(plain, use_na_sentinel=True)
     numeric = kind in ("number", "integer", "boolean")
     cleaned = np.array(
@@ -42,6 +42,15 @@ def clean(values: pd.Series, column: Mapping[str, Any]) -> pd.Series:
     typed, unread = checks.booleans(result) if kind == "boolean" else checks.numbers(result)
     # Text that stays must not change how the rows beside it are read: theirs stay typed.
     return result.where(unread, typed.astype(object)) if unread.any() else typed
+
+
+def single(value: object) -> object:
+    """A value, and what is no single one, such as a list, as its text, which no column knows."""
+    return str(value) if isinstance(value, list | tuple | dict | set | np.ndarray) else value
+
+
+def _plain(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool | np.bool_) else single(value)
 
 
 def _number(value: object, words: list[str]) -> object:

@@ -386,7 +386,10 @@ class Scorer:
                 else:
                     refused[k] = refused[k] or f"{table} is not a list of records"
             values = [[record.get(name) for name in fields] for _, record in flat]
-            return pd.DataFrame(values, columns=fields, dtype=object), np.array([k for k, _ in flat], dtype="int64")
+            found = pd.DataFrame(values, columns=fields, dtype=object)
+            name = "kind" if "kind" in fields else "column"
+            found[name] = found[name].map(cleaning.single)
+            return found, np.array([k for k, _ in flat], dtype="int64")
 
         return self._believed(
             rows,

@@ -151,6 +151,13 @@ def test_an_entry_that_was_changed_is_found_out(given, kept):
         ledger.rebuild(given[0], entry | {"inputs": json.dumps(inputs)})
 
 
+def test_a_damaged_file_is_named(kept):
+    workspace, scores = kept
+    (ledger.folder(workspace) / "x.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ArtefactError, match="holds a file that is none of the ledger's"):
+        ledger.find(workspace, str(scores["lead_id"].iloc[0]), AS_OF)
+
+
 def test_files_are_the_same_bytes_wherever_they_are_written(given, kept, tmp_path):
     workspace, scores = kept
     scorer, rows, activities, changes = given

@@ -65,6 +65,16 @@ def test_exact_files_are_those_of_the_whole_table(tmp_path, last, unit):
         assert (tmp_path / f"{rows}.parquet").read_bytes() == (tmp_path / "1.parquet").read_bytes()
 
 
+@pytest.mark.parametrize("key", ["L\r1", "L\n1", "L\r\n1", "\r"])
+def test_a_key_that_holds_a_line_end_reads_back_as_it_was(tmp_path, key):
+    table = scores([key, "L2", "L3"], pd.to_datetime(["2024-01-01"] * 3))
+    score_export.export(result(table, 3), tmp_path / "a.csv", 2)
+    with open(tmp_path / "a.csv", newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [row["lead_id"] for row in read] == [key, "L2", "L3"]
+    assert read[0]["score"] == "90.0"
+
+
 def begins_formula(cell: str) -> bool:
     """What a spreadsheet may take for a formula: a sign, after anything that it does not show."""
     shown = cell.strip().lstrip('"\ufeff\u200b ').lstrip()
@@ -105,6 +115,19 @@ def test_no_lead_id_becomes_a_formula_and_each_can_be_recognised(tmp_path, attac
         ("1E5", "'1E5"),
         ("3-4", "'3-4"),
         ("2024-01-05", "'2024-01-05"),
+        ("TRUE", "'TRUE"),
+        ("10:30", "'10:30"),
+        ("SEPT2", "'SEPT2"),
+        ("Mar 3", "'Mar 3"),
+        ("2-Sep", "'2-Sep"),
+        ("(5)", "'(5)"),
+        ("50%", "'50%"),
+        ("1,234", "'1,234"),
+        (".50", "'.50"),
+        ("123456789012345", "123456789012345"),
+        ("MARIA", "MARIA"),
+        ("B2B", "B2B"),
+        ("3f2a-11", "3f2a-11"),
         ("-5", "'-5"),
         ("A-5", "A-5"),
     ],

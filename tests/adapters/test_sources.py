@@ -1173,6 +1173,10 @@ def test_a_guess_has_its_limits(tmp_path: Path) -> None:
         sources.guess([tmp_path / "two.zip"], max_bytes=LIMIT)
     with pytest.raises(SourceError, match="cannot be read"):
         sources.guess([tmp_path / "none.csv"], max_bytes=LIMIT)
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("", "pipe"):
+        with pytest.raises(SourceError, match="is a folder, a pipe or a device"):
+            sources.check_size(tmp_path / name, "it", LIMIT)
     (tmp_path / "big.csv").write_bytes(b"a\n" * 100)
     with pytest.raises(SourceError, match="more than the"):
         sources.guess([tmp_path / "big.csv"], max_bytes=100)

@@ -50,6 +50,23 @@ def test_an_error_before_anything_is_worth_keeping_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_error_after_that_says_where_the_work_lies(tmp_path):
+    with pytest.raises(ValueError, match="no") as failed, beside(tmp_path / "scores.csv", SAME, {}) as work:
+        (work.folder / KEEP).parent.mkdir()
+        (work.folder / KEEP).touch()
+        raise ValueError("no")
+    [note] = failed.value.__notes__
+    assert str(work.folder) in note and work.folder.exists()
+
+
+def test_what_a_process_left_that_was_killed_while_it_wrote_the_result_goes(tmp_path):
+    for name in (".scores.csv.123.tmp", ".scores.csv.old.csv.123.tmp", ".scores.csv.mine.tmp"):
+        (tmp_path / name).touch()
+    with beside(tmp_path / "scores.csv", SAME, {}):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {".scores.csv.old.csv.123.tmp", ".scores.csv.mine.tmp"}
+
+
 @pytest.mark.parametrize("same", [SAME, SAME | {"inputs": {}}])
 def test_a_second_process_is_turned_away(tmp_path, same):
     out = tmp_path / "scores.csv"

@@ -208,6 +208,7 @@ def test_the_module_stands_alone() -> None:
 
 def test_a_moment_in_nanoseconds_narrows_no_other():
     texts = ["2024-05-01T10:00:00.123456789", "9999-01-01T00:00:00", "2024-05-01T10:00:00.123456+02:00"]
+    texts += [pd.Timestamp("2024-05-01T10:00:00.123456789"), np.datetime64("2024-05-01T10:00:00.123456789", "ns")]
     together, unread = checks.moments(pd.Series(texts, dtype=object))
     assert not unread.any()
     alone = [checks.moments(pd.Series([text], dtype=object))[0].iloc[0] for text in texts]

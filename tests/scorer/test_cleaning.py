@@ -51,6 +51,7 @@ def test_the_index_is_kept():
 def test_what_a_row_holds_does_not_depend_on_the_rows_beside_it():
     """`True` equals 1, and pandas takes the two for one value: each is read as it stands, in any company."""
     mixed = [1, True, 0, False, 2.0, None, "true", "No", " ", "perhaps", "7", "1e3"]
+    mixed += [["retail"], {"a": 1}, (1, [2]), np.array([1, 2])]
 
     def read(values: list[object], kind: str) -> list[tuple[str, bool]]:
         cleaned = clean(pd.Series(values, dtype=object), {"name": "flag", "type": kind})

@@ -272,6 +272,19 @@ def test_a_row_without_a_key_is_refused_and_touches_no_other(scorer):
     assert scorer.score(keyless.iloc[[0]], visits, changes)["score"].isna().all()
 
 
+def test_a_list_where_a_word_belongs_costs_nobody_else_a_score(scorer):
+    rows = nested(*history(4))
+    clean = scorer.predict(rows)
+    rows["industry"] = [["retail"], *rows["industry"][1:].tolist()]
+    rows["employees"] = [*rows["employees"][:1].tolist(), [12], *rows["employees"][2:].tolist()]
+    extra = {**rows["activities"][3][0], "kind": ["visit"]}
+    rows["activities"] = [*rows["activities"][:3].tolist(), [*rows["activities"][3], extra]]
+    got = scorer.predict(rows)
+    assert "unseen_category:industry" in got["flags"][0] and got["refused"][1] != ""
+    assert got["refused"].eq("").tolist() == [True, False, True, True]
+    assert got["probability"][2:].tolist() == clean["probability"][2:].tolist()
+
+
 def test_history_that_is_no_list_of_records_refuses_that_row_only(scorer):
     rows = nested(*history(4))
     clean = scorer.predict(rows)
