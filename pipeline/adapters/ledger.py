@@ -2,7 +2,8 @@
 
 Parquet files under `data/ledger/`, one per chunk of a call, each named by the hash of its content: a call that is
 repeated after a kill writes the same files again, and no score stands twice. Personal columns never reach it: the
-inputs are the features' columns, facts derived from personal ones, and the recorded history.
+inputs are the features' columns, facts derived from personal ones, and the recorded history. Nor does a word that
+training never saw, where the score is the same without it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from pipeline.leads.contract import CONVERTED_AT, CREATED_AT, LEAD_KEY, LOST_AT
 from pipeline.paths import Workspace
 from pipeline.scorer.features import pairs
 from pipeline.scorer.model import ACTIVITY_FIELDS, CHANGE_FIELDS, OUTPUT
+
+#: Stands in an entry for a word that training never saw, and that the contract does not declare.
+UNSEEN = "(unseen)"
 
 #: Columns of an entry. `scorer`: sha256 of the scorer's folder. `answer`: sha256 of everything the scorer returned.
 #: `inputs`: the row as `predict` takes it, as JSON.
@@ -55,6 +59,13 @@ def record(
     entries = scores[["lead_id", "as_of", "score", "probability", "tier", "refused", "model_version"]].assign(
         scorer=sha256, answer=answers(scores), inputs=_inputs(scorer.spec, rows, activities, changes)
     )
+    words = _words(scorer)
+    doubtful = scores["flags"].str.contains("unseen_category:", regex=False) | (scores["refused"] != "")
+    for source, known in words.items():
+        mine = changes[changes["column"] == source]
+        strange = mine[["old_value", "new_value"]].apply(lambda value, known=known: value.notna() & ~value.isin(known))
+        doubtful |= scores[LEAD_KEY].isin(mine.loc[strange.any(axis=1), LEAD_KEY])
+    entries.loc[doubtful, "inputs"] = _unnamed(scorer, entries[doubtful], words)
     entries = entries[COLUMNS].sort_values([LEAD_KEY, "as_of"], kind="stable", ignore_index=True)
     digest = hashlib.sha256("".join([sha256, *(entries["answer"] + entries["inputs"])]).encode()).hexdigest()
     version = str(scores["model_version"].iloc[0])
@@ -127,6 +138,36 @@ def _inputs(spec: dict[str, Any], rows: pd.DataFrame, activities: pd.DataFrame, 
     fields["activities"] = _histories(rows, activities, ACTIVITY_FIELDS, by_then=True)
     fields["changes"] = _histories(rows, changes, CHANGE_FIELDS, by_then=False)
     return cast("list[str]", _objects(fields, len(rows)).to_pylist())
+
+
+def _words(scorer: Any) -> dict[str, set[str]]:
+    """Per source column of categories the words that the contract declares or that training saw."""
+    return {
+        column["source"]: {*(column["declared"]["values"] or ()), *scorer.margin.encoder.levels.get(column["name"], ())}
+        for column in scorer.spec["profile"]
+        if column["declared"]["type"] == "category"
+    }
+
+
+def _unnamed(scorer: Any, entries: pd.DataFrame, words: dict[str, set[str]]) -> list[str]:
+    """The inputs of entries without words that nobody knows, where the answer does not depend on them: one that stands
+    in the wrong column may be anybody's name."""
+    sources = {column["name"]: column["source"] for column in scorer.spec["profile"]}
+
+    def hidden(value: Any, source: str | None) -> Any:
+        return UNSEEN if source in words and isinstance(value, str) and value not in words[source] else value
+
+    told = []
+    for text in entries["inputs"]:
+        one = {name: hidden(value, sources.get(name)) for name, value in json.loads(text).items()}
+        for change in one["changes"]:
+            change |= {key: hidden(change[key], change["column"]) for key in ("old_value", "new_value")}
+        told.append(one)
+    same = answers(scorer.predict(pd.DataFrame(told))) if told else []
+    return [
+        json.dumps(one, sort_keys=True, ensure_ascii=False) if answer == expected else text
+        for one, answer, expected, text in zip(told, same, entries["answer"], entries["inputs"], strict=True)
+    ]
 
 
 def _histories(rows: pd.DataFrame, table: pd.DataFrame, fields: list[str], *, by_then: bool) -> pa.Array:

@@ -151,6 +151,27 @@ def test_an_entry_that_was_changed_is_found_out(given, kept):
         ledger.rebuild(given[0], entry | {"inputs": json.dumps(inputs)})
 
 
+def test_a_word_that_nobody_knows_is_not_kept_where_the_answer_does_not_need_it(given, tmp_path):
+    scorer, rows, activities, changes = given
+    fit = rows[(scorer.score(rows, activities, changes)["refused"] == "").to_numpy()]
+    some = fit.drop_duplicates("lead_id").iloc[:3].reset_index(drop=True)
+    some.loc[1, "campaign"], some.loc[2, "industry"] = "Ada Quux", "Ada Quux"
+    named = pd.DataFrame(
+        {"lead_id": some["lead_id"][:1], "column": "status", "recorded_at": AS_OF + pd.Timedelta(days=30)}
+    )
+    known = changes[~changes["lead_id"].isin(some["lead_id"])]
+    told = pd.concat([known, named.assign(old_value="new", new_value="Ada Quux")], ignore_index=True)
+    scores = scorer.score(some, activities, told)
+    assert scores["refused"][0] == "" and "unseen_category:campaign" in scores["flags"][1], scores["refused"].tolist()
+    assert scores["refused"][2] == "industry is not among the declared values"
+    path = ledger.record(Workspace(tmp_path), scorer, "a" * 64, scores, some, activities, told)
+    entries = pd.read_parquet(path)
+    assert not entries["inputs"].str.contains("Quux").any()
+    assert entries["inputs"].str.contains(ledger.UNSEEN, regex=False).all()
+    for entry in entries.to_dict("records"):
+        ledger.rebuild(scorer, entry)
+
+
 def test_a_damaged_file_is_named(kept):
     workspace, scores = kept
     (ledger.folder(workspace) / "x.parquet").write_bytes(b"PAR1")
