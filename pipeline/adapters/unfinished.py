@@ -39,7 +39,7 @@ def beside(out: Path, same: dict[str, Any], begin: dict[str, Any]) -> Iterator[U
         begin: noted where the work begins; work that goes on gets what was noted then.
 
     Raises:
-        ArtefactError: another process is at work on this file.
+        ArtefactError: another process is at work on this file, or nothing can be written beside it.
     """
     key = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
     folder = out.with_name(f".{out.name}.{key}")
@@ -47,7 +47,10 @@ def beside(out: Path, same: dict[str, Any], begin: dict[str, Any]) -> Iterator[U
         if other != folder and other.is_dir():
             with _locked(other, out):
                 shutil.rmtree(other)
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as fault:
+        raise ArtefactError(f"{out}: cannot be written ({fault.strerror}).") from None
     with _locked(folder, out):
         for left in out.parent.glob(f".{glob.escape(out.name)}.*.tmp"):  # by a process killed while it wrote the result
             if left.name.split(".")[-2].isdecimal() and len(left.name.split(".")) == len(out.name.split(".")) + 3:

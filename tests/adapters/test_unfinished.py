@@ -44,6 +44,13 @@ def test_where_anything_differs_work_begins_anew_and_the_old_goes(tmp_path, othe
     assert len(left) == 1 and left[0].startswith(".scores.csv.")
 
 
+def test_a_place_where_nothing_can_be_written_is_a_clear_error(tmp_path):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "scores.csv"
+    with pytest.raises(ArtefactError, match=r"scores\.csv: cannot be written"), beside(out, SAME, {}):
+        pass
+
+
 def test_an_error_before_anything_is_worth_keeping_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="no"), beside(tmp_path / "scores.csv", SAME, {}):
         raise ValueError("no")
