@@ -64,11 +64,11 @@ def serve(
 
 def _models(model: str, sha256: str | None, signature: Path | None, public_key: Path | None) -> Models:
     """Where the scorers come from: the registry, looked at again and again, or a folder that needs no project."""
-    from pipeline.adapters import signing, tracking, verification
+    from pipeline.adapters import tracking, verification
     from pipeline.adapters.serving import current
 
     if sha256 is not None or not verification.is_version(model):
         return current.Exported(model_options.verified(model, sha256, signature, public_key))
     workspace, params = commands.project()
-    key = None if public_key is None else signing.key_file(public_key, "--public-key")
-    return current.Registered(tracking.open_store(workspace), params.run.contract, model, key)
+    store = tracking.open_store(workspace)
+    return current.Registered(store, params.run.contract, model, model_options.key(public_key))

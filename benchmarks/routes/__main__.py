@@ -30,6 +30,7 @@ from benchmarks import environments
 from benchmarks.routes import asking
 from benchmarks.routes import leads as carried
 from benchmarks.routes.leads import Asked, Lead
+from benchmarks.serving import __main__ as serving
 from pipeline import params as params_module
 from pipeline import process
 from pipeline.adapters import batch, files, model_folder, registry, sources, tracking
@@ -127,7 +128,7 @@ def routes(
             lambda leads, size=size: scored_files(workspace, scorer, leads, size, here),
         )
     for name, of in (("the registry", given.model), ("a folder", str(folder))):
-        with _lazy(lambda of=of: asking.ours(workspace, of)) as server:
+        with _lazy(lambda of=of: serving.ours(workspace, of)) as server:
             yield (
                 f"`leads serve` of {name}, 500 leads a request",
                 every,
@@ -164,7 +165,7 @@ def routes(
                 python, store, model, leads, size, form, here
             ),
         )
-    with _lazy(lambda: asking.mlflows(python, exported)) as server:
+    with _lazy(lambda: serving.mlflow_of(python, Path(exported), asking.quiet(python))) as server:
         for form in ("dataframe_records", "dataframe_split"):
             yield (
                 f"`mlflow models serve`, `{form}`",

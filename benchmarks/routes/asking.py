@@ -7,19 +7,14 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from benchmarks.routes.leads import Lead, write_lines
-from benchmarks.serving.__main__ import free_port, running
-from pipeline.paths import Workspace
 from pipeline.scorer.model import OUTPUT
 
 HERE = Path(__file__).parent
@@ -31,16 +26,7 @@ def copy(folder: Path, here: Path) -> str:
     return str(shutil.copytree(folder, here / "exported"))
 
 
-# Servers
-
-
-@contextmanager
-def ours(workspace: Workspace, model: str) -> Iterator[str]:
-    """`leads serve`; gives its address."""
-    port = free_port()
-    command = [sys.executable, "-m", "pipeline.cli", "serve", "--model", model, "--port", str(port)]
-    with running(command, workspace.root, f"http://127.0.0.1:{port}", "/health", os.environ.copy()) as url:
-        yield url
+# Servers that are asked
 
 
 def batches(url: str, leads: list[Lead], size: int) -> list[dict[str, Any]]:
@@ -72,16 +58,6 @@ def flat(one: dict[str, Any]) -> dict[str, Any]:
     told = {name: one[name] for name in OUTPUT}
     reasons = json.dumps(one["reasons"], ensure_ascii=False, separators=(",", ":"))
     return told | {"reasons": reasons, "flags": ";".join(one["flags"])}
-
-
-@contextmanager
-def mlflows(python: Path, model: str) -> Iterator[str]:
-    """`mlflow models serve` in another environment; gives its address."""
-    port = free_port()
-    command = [str(python), "-m", "mlflow", "models", "serve", "--model-uri", model, "--env-manager", "local"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    with running(command, Path(model).parent, f"http://127.0.0.1:{port}", "/ping", quiet(python)) as url:
-        yield url
 
 
 def invocations(url: str, leads: list[Lead], form: str, size: int) -> list[dict[str, Any]]:

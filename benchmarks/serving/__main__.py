@@ -148,24 +148,21 @@ def ours(workspace: Workspace, model: str) -> Iterator[str]:
 @contextmanager
 def mlflows(folder: Path) -> Iterator[str]:
     """`mlflow models serve` on a copy of the folder, which it leaves byte code in; gives its address."""
-    port = free_port()
     with tempfile.TemporaryDirectory() as temporary:
         model = shutil.copytree(folder, Path(temporary) / "model")
-        command = [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "models",
-            "serve",
-            "--model-uri",
-            str(model),
-            "--env-manager",
-            "local",
-        ]
-        command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
         environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        with running(command, Path(temporary), f"http://127.0.0.1:{port}", "/ping", environment) as url:
+        with mlflow_of(Path(sys.executable), model, environment) as url:
             yield url
+
+
+@contextmanager
+def mlflow_of(python: Path, model: Path, environment: dict[str, str]) -> Iterator[str]:
+    """`mlflow models serve` by the Python of any environment; gives its address."""
+    port = free_port()
+    command = [str(python), "-m", "mlflow", "models", "serve", "--model-uri", str(model), "--env-manager", "local"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    with running(command, model.parent, f"http://127.0.0.1:{port}", "/ping", environment) as url:
+        yield url
 
 
 @contextmanager

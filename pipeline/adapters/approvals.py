@@ -83,7 +83,6 @@ def approve(
                 f"version {wanted.number} of {name_of(contract)} did not pass the gate, or does so no longer; only one "
                 "that does can be champion."
             )
-        registry.resolve(store, contract, wanted.number)
         registry.refuse_altered(store, contract, wanted.number)
         if before is not None and before.number == wanted.number:
             return Outcome(wanted, before.number, moved=False)
@@ -154,7 +153,6 @@ def rollback(store: Store, contract: str, by: str, note: str, *, to: int | None 
                 )
             if REJECTED in wanted.tags:
                 raise RegistryError(_rejection(wanted))
-        registry.resolve(store, contract, wanted.number)
         registry.refuse_altered(store, contract, wanted.number)
         _perform(store, contract, log, _line(log, contract, "rollback", wanted, by, note, now))
         return Outcome(wanted, now.number if now else None, moved=True)

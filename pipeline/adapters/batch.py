@@ -134,11 +134,10 @@ def score_files(
     count: Counter[str] = Counter()
     for one in facts:
         count.update(one["count"])
-    columns = [*OUTPUT, *(MOVES.values() if moves else ())]
 
     def blocks() -> Iterator[pd.DataFrame]:
         for block in merging.merged(runs, ORDER, folder / "merged"):
-            yield block[columns].astype({name: DTYPES[name] for name in columns})
+            yield _typed(block, _columns(moves))
 
     return Result(
         blocks,
@@ -206,14 +205,12 @@ def _scored_part(
     decided = apart[CONVERTED].notna() if CONVERTED in apart else pd.Series(False, index=apart.index)
     twice = apart[LEAD_KEY].notna() & apart.duplicated([LEAD_KEY, "as_of"], keep=False)
     kept, count = _history(known, resolved)
-    columns = [*OUTPUT, *(MOVES.values() if moves else ()), *ORDER]
     parts = [
         _score(scorer, apart[~decided & ~twice], *kept, chunk, moves, record),
         _unscored(apart[twice], REPEATED, scorer.version, TWICE),
         _unscored(apart[decided & ~twice], DECIDED, scorer.version, CLOSED),
     ]
-    scores = pd.concat(parts, ignore_index=True).reindex(columns=columns)
-    scores = scores.astype({name: DTYPES[name] for name in columns if name in DTYPES})
+    scores = _typed(pd.concat(parts, ignore_index=True), [*_columns(moves), *ORDER])
     refused = int((scores["refused"] != "").sum())
     count.update({"copies": int(copy.sum()), "scored": len(scores) - refused, "refused": refused})
     ordered = scores.sort_values(ORDER, kind="stable", ignore_index=True)
@@ -285,15 +282,22 @@ def _unscored(rows: pd.DataFrame, reason: str | pd.Series, version: str, place: 
 
 def _unread_runs(folder: Path, parted: Parted, version: str, moves: bool) -> list[Path]:
     """Rows of leads that could not be read, as runs of their own; at least one."""
-    columns = [*OUTPUT, *(MOVES.values() if moves else ()), *ORDER]
-    dtypes = {name: DTYPES[name] for name in columns if name in DTYPES}
     runs = []
     for number, rows in enumerate(parted.unread()):
         path = folder / f"unread_{number:04d}"
-        named = _unscored(rows, rows["reason"], version, UNREAD).reindex(columns=columns).astype(dtypes)
+        named = _typed(_unscored(rows, rows["reason"], version, UNREAD), [*_columns(moves), *ORDER])
         merging.write(path, named, {"rows": len(rows), "count": {"refused": len(rows)}, "unit": "D"})
         runs.append(path)
     return runs
+
+
+def _columns(moves: bool) -> list[str]:
+    return [*OUTPUT, *(MOVES.values() if moves else ())]
+
+
+def _typed(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """These columns, as `DTYPES` has them; those that are not there without a value."""
+    return rows.reindex(columns=columns).astype({name: DTYPES[name] for name in columns if name in DTYPES})
 
 
 def _unit(moments: pd.Series) -> str:

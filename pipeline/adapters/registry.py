@@ -196,17 +196,13 @@ def resolve(store: Store, contract: str, which: str | int, *, key: Path | None =
 
     Names, kinds and sizes of the stored files are looked at before any is copied; the copy must have the registered
     hash, and, where a public key is given or configured (`signing.public_key`), a signature by it. Where a sound copy
-    is there, the stored files are not read again: whoever speaks for these calls `refuse_altered` too.
+    is there, the stored files are not read again: whoever speaks for these calls `refuse_altered`.
 
     Raises:
         RegistryError: no such version, or what is stored is not what was registered.
         ParamsError: the public key cannot be used.
     """
-    version = find(store, contract, which)
-    called = f"version {version.number} of {name_of(contract)}"
-    if not re.fullmatch(r"[0-9a-f]{64}", version.scorer):
-        raise RegistryError(f"{called} was not registered by this project.")
-    _refuse_other_source(store, contract, version, called)
+    version, called = _registered(store, contract, which)
     target = store.home / "models" / version.scorer
     key = key or signing.public_key()
     if _against(store, version, target, key):
@@ -229,13 +225,26 @@ def refuse_altered(store: Store, contract: str, which: str | int, *, key: Path |
     """Read a version's stored files anew: they are what every client of MLflow loads, whatever copies are sound.
 
     Raises:
-        RegistryError: they are not what was registered.
+        RegistryError: no such version, or they are not what was registered.
         ParamsError: the public key cannot be used.
+    """
+    version, called = _registered(store, contract, which)
+    with tempfile.TemporaryDirectory() as temporary:
+        _copied(store, version, Path(temporary), called, key or signing.public_key())
+
+
+def _registered(store: Store, contract: str, which: str | int) -> tuple[Version, str]:
+    """A version that this project registered, whose source is what was, and what messages call it.
+
+    Raises:
+        RegistryError: there is none.
     """
     version = find(store, contract, which)
     called = f"version {version.number} of {name_of(contract)}"
-    with tempfile.TemporaryDirectory() as temporary:
-        _copied(store, version, Path(temporary), called, key or signing.public_key())
+    if not re.fullmatch(r"[0-9a-f]{64}", version.scorer):
+        raise RegistryError(f"{called} was not registered by this project.")
+    _refuse_other_source(store, contract, version, called)
+    return version, called
 
 
 def export(store: Store, contract: str, which: str | int, target: Path) -> tuple[int, bool]:

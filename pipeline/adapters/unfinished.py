@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,8 +53,8 @@ def beside(out: Path, same: dict[str, Any], begin: dict[str, Any]) -> Iterator[U
     except OSError as fault:
         raise ArtefactError(f"{out}: cannot be written ({fault.strerror}).") from None
     with _locked(folder, out):
-        for left in out.parent.glob(f".{glob.escape(out.name)}.*.tmp"):  # by a process killed while it wrote the result
-            if left.name.split(".")[-2].isdecimal() and len(left.name.split(".")) == len(out.name.split(".")) + 3:
+        for left in out.parent.iterdir():  # by a process killed while it wrote the result
+            if re.fullmatch(rf"\.{re.escape(out.name)}\.\d+\.tmp", left.name):
                 left.unlink()
         noted = folder / "begun.json"
         resumed = noted.is_file()

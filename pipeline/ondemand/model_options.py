@@ -35,7 +35,7 @@ KeyOption = Annotated[
 
 def verified(model: str, sha256: str | None, signature: Path | None, public_key: Path | None) -> Verified:
     """The model that a command's options name, verified and not yet loaded; raises as `verification.verified`."""
-    from pipeline.adapters import signing, tracking, verification
+    from pipeline.adapters import tracking, verification
 
     def registered() -> tuple[tracking.Store, str]:
         workspace, params = commands.project()
@@ -46,5 +46,12 @@ def verified(model: str, sha256: str | None, signature: Path | None, public_key:
         registered=registered,
         sha256=sha256,
         signature=signature,
-        key=None if public_key is None else signing.key_file(public_key, "--public-key"),
+        key=key(public_key),
     )
+
+
+def key(public_key: Path | None) -> Path | None:
+    """The file of --public-key, where it was given and holds a key that can be used."""
+    from pipeline.adapters import signing
+
+    return None if public_key is None else signing.key_file(public_key, "--public-key")
